@@ -1,0 +1,35 @@
+// Which instruction sets this machine has and this run may use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace octet {
+
+/// Feature bits. Each kernel folder requires a set of them.
+enum IsaBits : uint32_t {
+  kIsaAvx2 = 1u << 0,    // AVX2 + FMA + F16C
+  kIsaAvx512 = 1u << 1,  // F, BW, CD, DQ, VL
+  kIsaAvx512Vnni = 1u << 2,
+  kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
+  kIsaAmxBf16 = 1u << 4,
+};
+
+/// The machine's bits: CPUID and XCR0, and for AMX the permission of the operating system, which is
+/// asked for once, here, so call it before threads start.
+uint32_t DetectIsa();
+
+/// Bits a run may use: `limit` is reference|avx2|avx512|avx512_vnni|amx, each including the ones
+/// before it; empty means all. An unknown name, or one above the machine, is an error.
+Result<uint32_t> SelectIsa(uint32_t detected, std::string_view limit);
+
+/// SelectIsa with the environment's OCTET_ISA.
+Result<uint32_t> SelectIsaFromEnvironment();
+
+/// "avx2 avx512 avx512_vnni amx_int8 amx_bf16", or "reference" for none.
+std::string IsaNames(uint32_t bits);
+
+}  // namespace octet

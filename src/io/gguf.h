@@ -1,0 +1,62 @@
+// GGUF v2 and v3, one file or a split set. Format: docs/formats/gguf.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "io/tensor_source.h"
+
+namespace octet {
+
+/// A metadata value. Integers of every width become int64/uint64, both floats double; arrays are
+/// flat.
+using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<bool>,
+                               std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
+
+/// Key → value, with lookups that convert between number kinds; a missing key or other kind is
+/// nullopt/null.
+class GgufMetadata {
+ public:
+  std::optional<uint64_t> Uint(std::string_view key) const;
+  std::optional<double> Float(std::string_view key) const;
+  std::optional<bool> Bool(std::string_view key) const;
+  const std::string* String(std::string_view key) const;
+  const std::vector<std::string>* Strings(std::string_view key) const;
+  const std::vector<double>* Floats(std::string_view key) const;
+  const std::vector<int64_t>* Ints(std::string_view key) const;
+
+  std::map<std::string, GgufValue, std::less<>>& values() { return values_; }
+  const std::map<std::string, GgufValue, std::less<>>& values() const { return values_; }
+
+ private:
+  std::map<std::string, GgufValue, std::less<>> values_;
+};
+
+class GgufFile : public TensorSource {
+ public:
+  virtual const GgufMetadata& metadata() const = 0;
+};
+
+enum class OpenMode {
+  kFull,         // every byte a header promises must be there
+  kHeadersOnly,  // missing or short data is accepted; Data() of such a tensor fails
+};
+
+/// `path` is the file, or any part of a split set (-00001-of-0000N.gguf), whose siblings are found.
+Result<std::unique_ptr<GgufFile>> OpenGguf(const std::filesystem::path& path,
+                                           OpenMode mode = OpenMode::kFull);
+/// The same over bytes in memory, which must outlive it; `where` is named in errors. Fuzzers use it
+/// too.
+Result<std::unique_ptr<GgufFile>> ParseGguf(std::span<const std::byte> bytes,
+                                            std::string_view where,
+                                            OpenMode mode = OpenMode::kFull);
+
+}  // namespace octet

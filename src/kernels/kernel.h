@@ -1,0 +1,91 @@
+// The microkernel contract. A kernel is a single-threaded function over plain structs; its file's
+// folder is its instruction set. This header is included by files compiled with special flags, so
+// it holds plain structs only: no templates, no inline functions, no std containers.
+//
+// Adding a kernel is adding a file `src/kernels/<isa>/<name>.cc` that
+//   1. includes this header, quant block headers and <immintrin.h>, nothing that emits weak
+//   symbols;
+//   2. keeps everything in an anonymous namespace;
+//   3. ends with  OCTET_KERNELS(<isa>_<name>) = { {…descriptor…}, … , {} };  (an empty name ends
+//   it)
+// CMake finds it, compiles it with the folder's flags and writes the list that registry.cc reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/format.h"
+#include "quant/layout.h"
+
+namespace octet {
+
+/// How products with weights are computed.
+enum class Arithmetic : uint8_t {
+  kFloat32,  // weights decoded to float, activations float, the canonical float order below
+  kFast,     // the fastest kernel whose error is at most that of 8-bit activations
+};
+inline constexpr int kArithmeticCount = 2;
+
+enum class KernelOp : uint8_t { kMatmul, kAttendBlock };
+
+/// y[t][r] = Σ_k x[t][k] · w[r][k] for t < tokens, r < rows. Overwrites y.
+///
+/// Canonical float order (Arithmetic::kFloat32), the same on every instruction set: sixteen lanes;
+/// lane i starts at 0 and takes fma(x[k], w[k], lane) for k = i, i+16, i+32 … in order (k past the
+/// end is skipped); then lanes are added as a tree: i += i+8, i += i+4, i += i+2, i += i+1.
+/// So one token, many tokens, AVX2, AVX-512 and the reference give the same bits.
+struct MatmulArgs {
+  const std::byte* w;  // first row of this call, layout as the descriptor says
+  int64_t w_row_bytes;
+  int64_t rows, cols;
+  const float* x;    // [tokens] rows of cols floats
+  int64_t x_stride;  // in elements
+  float* y;
+  int64_t y_stride;
+  int64_t tokens;
+  DecodeFn decode;  // of the weight format; for kernels that decode through memory
+  float* scratch;   // descriptor.scratch_floats floats, 64-byte aligned, this thread's alone
+};
+
+/// One block of keys against the query heads that share a key/value head; online softmax
+/// (Dao 2023, FlashAttention-2, alg. 1). For each head h < heads, over keys j in [begin, end):
+///   s_j = q[h]·k[j];  m' = max(m, s);  l = l·e^(m-m') + Σ e^(s_j-m');  acc = acc·e^(m-m') + Σ
+///   e^(s_j-m')·v[j]
+/// The caller starts m at -inf, l and acc at 0, scales q by 1/sqrt(head_dim) beforehand, and
+/// divides acc by l at the end. The result depends only on the arguments, never on other rows.
+struct AttendBlockArgs {
+  const float* q;  // [heads][q_stride], scaled
+  int64_t q_stride;
+  const float* k;  // [n keys][kv_stride]
+  const float* v;
+  int64_t kv_stride;
+  int32_t begin, end;  // keys of the block that this query may see, end ≤ 64
+  int32_t heads, head_dim;
+  float* m;    // [heads]
+  float* l;    // [heads]
+  float* acc;  // [heads][head_dim]
+};
+/// Keys are walked in blocks of this many absolute positions, whatever the page size or chunking.
+inline constexpr int32_t kKeyBlock = 64;
+
+struct KernelDescriptor {
+  const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list
+  KernelOp op;
+  uint32_t isa;   // IsaBits it needs, all of them
+  int32_t speed;  // the registry takes the highest among those that fit
+  // kMatmul:
+  bool any_format;  // reads every format through MatmulArgs::decode
+  Format format;    // else the one it reads
+  Layout layout;
+  Arithmetic arithmetic;
+  int32_t scratch_floats;
+  void (*matmul)(const MatmulArgs&);
+  // kAttendBlock:
+  void (*attend_block)(const AttendBlockArgs&);
+};
+
+}  // namespace octet
+
+#define OCTET_KERNELS(id)                                      \
+  extern const ::octet::KernelDescriptor octet_kernels_##id[]; \
+  const ::octet::KernelDescriptor octet_kernels_##id[]

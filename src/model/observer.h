@@ -1,0 +1,34 @@
+// Named activations of a forward pass, for dumps, calibration and routing traces.
+#pragma once
+
+#include <cstdint>
+
+#include "model/batch.h"
+#include "tensor/view.h"
+
+namespace octet {
+
+/// Called on the thread that runs Forward, after the named value is complete. Views die with the
+/// call.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// "embed", "attn_out", "h_mid", "ffn_out", "layer_out", "final_norm", "router_logits": float
+  /// rows [T, width]; layer is -1 for the first and the last-but-one.
+  virtual void OnActivation(const char* name, int32_t layer, View<const float, 2> value) {
+    (void)name, (void)layer, (void)value;
+  }
+  /// Chosen experts, best first [T, k], and their weights, which sum to 1.
+  virtual void OnRouting(int32_t layer, View<const int32_t, 2> experts,
+                         View<const float, 2> weights) {
+    (void)layer, (void)experts, (void)weights;
+  }
+  /// The rows that go into expert `e`'s w1 and w3 (width d_model) and w2 (width d_ff): importance
+  /// matrices.
+  virtual void OnExpertInput(int32_t layer, int32_t expert, View<const float, 2> x,
+                             View<const float, 2> hidden) {
+    (void)layer, (void)expert, (void)x, (void)hidden;
+  }
+};
+
+}  // namespace octet

@@ -1,0 +1,5 @@
+#include "quant/format.h"
+
+#include <cctype>
+
+namespace octet {}  // namespace octet

@@ -1,0 +1,27 @@
+// A matrix of weights in any storage format, wherever it lies: a mapped file, a Buffer. Never owns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "quant/format.h"
+#include "quant/layout.h"
+
+namespace octet {
+
+/// Used as y[T, rows] = x[T, cols] · Wᵀ: a row holds one output's weights.
+struct WeightMatrix {
+  std::string_view name;  // for messages; owned by the model
+  Format format = Format::kF32;
+  Layout layout = Layout::kRowMajor;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  const std::byte* data = nullptr;
+
+  int64_t row_bytes() const { return FormatBytes(format, cols); }
+  int64_t bytes() const { return rows * row_bytes(); }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+}  // namespace octet
