@@ -9,7 +9,7 @@
 namespace octet {
 
 enum class Format : uint8_t {
-#define OCTET_FORMAT(id, name, ggml, values, bytes) id,
+#define OCTET_FORMAT(id, name, ggml, values, bytes) k##id,
 #include "quant/formats.def"
 #undef OCTET_FORMAT
 };
@@ -25,6 +25,12 @@ using DecodeFn = void (*)(const std::byte* blocks, int64_t n, float* out);
 /// Encodes `n` values (a multiple of the block size), round to nearest; plain, without importance.
 using EncodeFn = void (*)(const float* values, int64_t n, std::byte* blocks);
 
+/// Encodes `n` values so that Σ importance · (value − decoded)² is small: where the format has
+/// freedom (scales, minima), it is searched. `importance` holds n weights ≥ 0, or is null for all
+/// equal.
+using EncodeWeightedFn = void (*)(const float* values, const float* importance, int64_t n,
+                                  std::byte* blocks);
+
 struct FormatInfo {
   Format format;
   std::string_view name;  // "Q4_K"
@@ -32,7 +38,8 @@ struct FormatInfo {
   int32_t block_values;
   int32_t block_bytes;
   DecodeFn decode;
-  EncodeFn encode;  // nullptr where nothing here writes the format yet
+  EncodeFn encode;                   // nullptr where nothing here writes the format yet
+  EncodeWeightedFn encode_weighted;  // likewise
 };
 
 const FormatInfo& Info(Format format);
