@@ -6,15 +6,9 @@
 
 #include "base/result.h"
 #include "io/checkpoint.h"
+#include "ops/rope.h"
 
 namespace octet {
-
-/// Which dimensions RoPE turns together. The two are the same model with rows of wq and wk
-/// permuted.
-enum class RopePairing : uint8_t {
-  kInterleaved,  // (2i, 2i+1): Mistral's own files, GGUF
-  kHalves,       // (i, i + head_dim/2): Hugging Face
-};
 
 struct ModelConfig {
   std::string architecture;  // "mixtral", "mistral", "llama"

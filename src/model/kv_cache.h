@@ -9,23 +9,15 @@
 #include "base/result.h"
 #include "model/config.h"
 #include "quant/format.h"
+#include "tensor/kv_view.h"
 
 namespace octet {
-
-/// One sequence's keys and values in one layer. Page p holds tokens [p·page_tokens,
-/// (p+1)·page_tokens), a token's row is kv_dim values in `format`.
-struct KvView {
-  std::span<std::byte*const> k_pages, v_pages;
-  int32_t page_tokens = 0;
-  int32_t kv_dim = 0;
-  Format format = Format::kF16;
-};
 
 /// Where a forward pass puts and finds keys and values.
 class KvSource {
  public:
   virtual ~KvSource() = default;
-  virtual KvView View(int32_t sequence, int32_t layer) = 0;
+  virtual KvView KvOf(int32_t sequence, int32_t layer) = 0;
 };
 
 struct KvCacheOptions {
@@ -49,7 +41,7 @@ class KvCache : public KvSource {
   /// Forgets positions ≥ n_tokens and frees the pages past them.
   void Truncate(int32_t sequence, int64_t n_tokens);
 
-  KvView View(int32_t sequence, int32_t layer) override;
+  KvView KvOf(int32_t sequence, int32_t layer) override;
 
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t n_pages() const { return options_.n_pages; }

@@ -8,15 +8,11 @@
 #include "base/buffer.h"
 #include "model/config.h"
 #include "model/tensor_specs.h"
+#include "ops/expert_ffn.h"
 #include "tensor/view.h"
 #include "tensor/weight_matrix.h"
 
 namespace octet {
-
-struct Expert {
-  WeightMatrix w1, w3;  // [d_ff, d_model]: gate, up
-  WeightMatrix w2;      // [d_model, d_ff]: down
-};
 
 struct LayerWeights {
   View<const float, 1> attn_norm, ffn_norm;  // [d_model]

@@ -1,0 +1,29 @@
+// The intermediates of one layer: one set, reused layer after layer by inference.
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+#include "ops/expert_ffn.h"
+#include "tensor/arena.h"
+#include "tensor/view.h"
+
+namespace octet {
+
+struct LayerActs {
+  View<float, 2> attn_in;        // [T, d_model] rms_norm(h)
+  View<float, 2> q;              // [T, q_dim] turned and scaled
+  View<float, 2> k, v;           // [T, kv_dim]
+  View<float, 2> attn;           // [T, q_dim] attention's output, before wo
+  View<float, 2> attn_out;       // [T, d_model] after wo, before the residual
+  View<float, 2> ffn_in;         // [T, d_model] rms_norm(h)
+  View<float, 2> router_logits;  // [T, E]
+  View<int32_t, 2> experts;      // [T, k]
+  View<float, 2> gate_weights;   // [T, k]
+  ExpertActs expert;
+  View<float, 2> ffn_out;  // [T, d_model] before the residual
+};
+
+LayerActs AllocateLayerActs(const ModelConfig& config, int64_t rows, Arena& arena);
+
+}  // namespace octet

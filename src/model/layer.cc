@@ -1,0 +1,76 @@
+#include "model/layer.h"
+
+#include "ops/expert_plan.h"
+#include "ops/linear.h"
+#include "ops/rms_norm.h"
+#include "ops/route.h"
+
+namespace octet {
+namespace {
+
+void Observe(const StepInput& step, const char* name, View<const float, 2> value) {
+  if (step.observer != nullptr) step.observer->OnActivation(name, step.layer, value);
+}
+
+void AttentionForward(const StepInput& step, const LayerWeights& weights,
+                      std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
+                      Context& context) {
+  const ModelConfig& c = step.config;
+  RmsNorm(h, weights.attn_norm, c.norm_eps, acts.attn_in, context);
+  const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q},
+                            {&weights.wk, acts.attn_in, acts.k},
+                            {&weights.wv, acts.attn_in, acts.v}};
+  Linear(qkv, context);
+  Rope(acts.q, step.rope, c.rope_pairing, context);
+  Rope(acts.k, step.rope, c.rope_pairing, context);
+  AppendKv(acts.k, acts.v, segments, context);
+  Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
+            context);
+  Linear(weights.wo, acts.attn, acts.attn_out, context);
+  Observe(step, "attn_out", acts.attn_out);
+  AddInPlace(h, acts.attn_out, context);
+  Observe(step, "h_mid", h);
+}
+
+void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& acts,
+                Context& context) {
+  // The router always runs in float: a rounding there can flip an expert.
+  Context exact{context.pool, context.kernels, context.scratch, Arithmetic::kFloat32};
+  Linear(weights.router, acts.ffn_in, acts.router_logits, exact);
+  Observe(step, "router_logits", acts.router_logits);
+  Route(acts.router_logits, acts.experts, acts.gate_weights, context);
+  if (step.observer != nullptr)
+    step.observer->OnRouting(step.layer, acts.experts, acts.gate_weights);
+
+  Arena::Scope scope(context.scratch);
+  const ExpertPlan plan =
+      MakeExpertPlan(acts.experts, acts.gate_weights, step.config.n_experts, context.scratch);
+  ExpertFfn(acts.ffn_in, weights.experts, plan, acts.expert, acts.ffn_out, context);
+  if (step.observer == nullptr) return;
+  for (int32_t e = 0; e < step.config.n_experts; ++e) {
+    const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;
+    if (count > 0) {
+      step.observer->OnExpertInput(step.layer, e, acts.expert.x.Rows(first, count),
+                                   acts.expert.hidden.Rows(first, count));
+    }
+  }
+}
+
+}  // namespace
+
+void LayerForward(const StepInput& step, const LayerWeights& weights,
+                  std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
+                  Context& context) {
+  AttentionForward(step, weights, segments, h, acts, context);
+  RmsNorm(h, weights.ffn_norm, step.config.norm_eps, acts.ffn_in, context);
+  if (step.config.is_moe()) {
+    MoeForward(step, weights, acts, context);
+  } else {
+    DenseFfn(acts.ffn_in, weights.experts[0], acts.expert, acts.ffn_out, context);
+  }
+  Observe(step, "ffn_out", acts.ffn_out);
+  AddInPlace(h, acts.ffn_out, context);
+  Observe(step, "layer_out", h);
+}
+
+}  // namespace octet

@@ -1,0 +1,29 @@
+// One transformer layer, forward.
+#pragma once
+
+#include <span>
+
+#include "model/activations.h"
+#include "model/observer.h"
+#include "model/weights.h"
+#include "ops/attention.h"
+#include "ops/context.h"
+#include "ops/rope.h"
+
+namespace octet {
+
+/// What all layers of a step share.
+struct StepInput {
+  const ModelConfig& config;
+  const RopeTable& rope;
+  Observer* observer;  // may be null
+  int32_t layer = 0;
+};
+
+/// h [T, d_model] += attention(norm(h)); h += feed_forward(norm(h)). `segments` hold this layer's
+/// pages, to which the rows' keys and values are appended. Fills `acts`.
+void LayerForward(const StepInput& step, const LayerWeights& weights,
+                  std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
+                  Context& context);
+
+}  // namespace octet

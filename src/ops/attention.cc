@@ -1,0 +1,156 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "ops/rows.h"
+
+namespace octet {
+namespace {
+
+/// Query rows that share one pass over the keys: each decoded block serves all of them.
+constexpr int64_t kQueryTile = 32;
+
+/// One unit of work: up to kQueryTile rows of a segment against one key/value head.
+struct Tile {
+  const AttentionSegment* segment;
+  int64_t first, rows;  // within the segment
+  int64_t kv_head;
+};
+
+struct WorkerScratch {
+  float* k;    // [kKeyBlock, head_dim]
+  float* v;    // [kKeyBlock, head_dim]
+  float* m;    // [kQueryTile, group]
+  float* l;    // [kQueryTile, group]
+  float* acc;  // [kQueryTile, group, head_dim]
+};
+
+int64_t TileCount(const AttentionSegment& segment) {
+  return (segment.rows + kQueryTile - 1) / kQueryTile;
+}
+
+/// Decodes keys and values [begin, end) of one head to float rows.
+void LoadKeyBlock(const KvView& kv, int64_t head_dim, int64_t kv_head, int64_t begin, int64_t end,
+                  const WorkerScratch& scratch) {
+  const FormatInfo& info = Info(kv.format);
+  const int64_t row_bytes = FormatBytes(kv.format, kv.kv_dim);
+  const int64_t head_bytes = FormatBytes(kv.format, head_dim);
+  for (int64_t position = begin; position < end; ++position) {
+    const int64_t page = position / kv.page_tokens;
+    const int64_t offset = position % kv.page_tokens * row_bytes + kv_head * head_bytes;
+    const int64_t row = (position - begin) * head_dim;
+    info.decode(kv.k_pages[page] + offset, head_dim, scratch.k + row);
+    info.decode(kv.v_pages[page] + offset, head_dim, scratch.v + row);
+  }
+}
+
+/// First key position that a query at `position` sees.
+int64_t FirstKey(int64_t position, int64_t window) {
+  return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+}
+
+void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, View<float, 2> out,
+             const WorkerScratch& scratch, const KernelDescriptor& kernel) {
+  const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
+  const int64_t first_position = tile.segment->first_position + tile.first;
+  const int64_t last_position = first_position + tile.rows - 1;
+  const int64_t first_row = tile.segment->first_row + tile.first;
+  std::fill_n(scratch.m, tile.rows * group, -std::numeric_limits<float>::infinity());
+  std::fill_n(scratch.l, tile.rows * group, 0.0f);
+  std::fill_n(scratch.acc, tile.rows * group * d, 0.0f);
+
+  const int64_t first_block = FirstKey(first_position, shape.sliding_window) / kKeyBlock;
+  for (int64_t block = first_block; block * kKeyBlock <= last_position; ++block) {
+    const int64_t base = block * kKeyBlock;
+    const int64_t stop = std::min(base + kKeyBlock, last_position + 1);
+    LoadKeyBlock(tile.segment->kv, d, tile.kv_head, base, stop, scratch);
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const int64_t position = first_position + r;
+      const int64_t begin = std::max(FirstKey(position, shape.sliding_window), base);
+      const int64_t end = std::min(position + 1, stop);
+      if (begin >= end) continue;
+      AttendBlockArgs args;
+      args.q = q[first_row + r].data + tile.kv_head * group * d;
+      args.q_stride = d;
+      args.k = scratch.k;
+      args.v = scratch.v;
+      args.kv_stride = d;
+      args.begin = static_cast<int32_t>(begin - base);
+      args.end = static_cast<int32_t>(end - base);
+      args.heads = static_cast<int32_t>(group);
+      args.head_dim = static_cast<int32_t>(d);
+      args.m = scratch.m + r * group;
+      args.l = scratch.l + r * group;
+      args.acc = scratch.acc + r * group * d;
+      kernel.attend_block(args);
+    }
+  }
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    for (int64_t h = 0; h < group; ++h) {
+      const float inverse = 1.0f / scratch.l[r * group + h];
+      const float* acc = scratch.acc + (r * group + h) * d;
+      float* o = out[first_row + r].data + (tile.kv_head * group + h) * d;
+      for (int64_t i = 0; i < d; ++i) o[i] = acc[i] * inverse;
+    }
+  }
+}
+
+WorkerScratch AllocateScratch(const AttentionShape& shape, Arena& arena) {
+  const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
+  return {arena.Allocate<float>(kKeyBlock * d), arena.Allocate<float>(kKeyBlock * d),
+          arena.Allocate<float>(kQueryTile * group), arena.Allocate<float>(kQueryTile * group),
+          arena.Allocate<float>(kQueryTile * group * d)};
+}
+
+}  // namespace
+
+void AppendKv(View<const float, 2> k, View<const float, 2> v,
+              std::span<const AttentionSegment> segments, Context& context) {
+  for (const AttentionSegment& segment : segments) {
+    const KvView& kv = segment.kv;
+    const FormatInfo& info = Info(kv.format);
+    const int64_t row_bytes = FormatBytes(kv.format, kv.kv_dim);
+    ForEachRow(segment.rows, 2 * int64_t{kv.kv_dim}, context, [&](int64_t i) {
+      const int64_t position = segment.first_position + i;
+      const int64_t page = position / kv.page_tokens;
+      const int64_t offset = position % kv.page_tokens * row_bytes;
+      info.encode(k[segment.first_row + i].data, kv.kv_dim, kv.k_pages[page] + offset);
+      info.encode(v[segment.first_row + i].data, kv.kv_dim, kv.v_pages[page] + offset);
+    });
+  }
+}
+
+void Attention(View<float, 2> q, const AttentionShape& shape,
+               std::span<const AttentionSegment> segments, View<float, 2> out, Context& context) {
+  Arena::Scope scope(context.scratch);
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+  ForEachRow(q.shape[0], q.shape[1], context, [&](int64_t t) {
+    for (float& value : q[t]) value *= scale;
+  });
+
+  int64_t n_tiles = 0;
+  for (const AttentionSegment& segment : segments) n_tiles += TileCount(segment) * shape.n_kv_heads;
+  auto* tiles = context.scratch.Allocate<Tile>(n_tiles);
+  int64_t n = 0;
+  for (const AttentionSegment& segment : segments) {
+    // The last rows see the most keys: start with them, so that the longest tiles do not end the
+    // step.
+    for (int64_t i = TileCount(segment) - 1; i >= 0; --i) {
+      for (int64_t head = 0; head < shape.n_kv_heads; ++head) {
+        const int64_t first = i * kQueryTile;
+        tiles[n++] = {&segment, first, std::min(kQueryTile, segment.rows - first), head};
+      }
+    }
+  }
+  auto* scratch = context.scratch.Allocate<WorkerScratch>(context.pool.threads());
+  for (int w = 0; w < context.pool.threads(); ++w)
+    scratch[w] = AllocateScratch(shape, context.scratch);
+  context.pool.ParallelFor(n_tiles, [&](int64_t i, int worker) {
+    RunTile(tiles[i], shape, q, out, scratch[worker], *context.kernels.attend_block);
+  });
+}
+
+}  // namespace octet

@@ -1,0 +1,78 @@
+#include "ops/expert_ffn.h"
+
+#include <cstring>
+
+#include "ops/linear.h"
+#include "ops/rows.h"
+#include "ops/swiglu.h"
+
+namespace octet {
+namespace {
+
+void Gather(View<const float, 2> x, const ExpertPlan& plan, View<float, 2> gathered,
+            Context& context) {
+  const int64_t d = x.shape[1];
+  ForEachRow(gathered.shape[0], d, context, [&](int64_t slot) {
+    std::memcpy(gathered[slot].data, x[plan.row_of_slot[slot]].data,
+                static_cast<size_t>(d) * sizeof(float));
+  });
+}
+
+void Combine(View<const float, 2> y, const ExpertPlan& plan, View<float, 2> out, Context& context) {
+  const int64_t d = out.shape[1], k = plan.slot_of.shape[1];
+  ForEachRow(out.shape[0], d * k, context, [&](int64_t t) {
+    float* sum = out[t].data;
+    for (int64_t j = 0; j < k; ++j) {
+      const float weight = plan.weight[t][j];
+      const float* row = y[plan.slot_of[t][j]].data;
+      if (j == 0) {
+        for (int64_t i = 0; i < d; ++i) sum[i] = weight * row[i];
+      } else {
+        for (int64_t i = 0; i < d; ++i) sum[i] += weight * row[i];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Arena& arena) {
+  return {arena.Matrix<float>(slots, d_model), arena.Matrix<float>(slots, d_ff),
+          arena.Matrix<float>(slots, d_ff), arena.Matrix<float>(slots, d_model)};
+}
+
+void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const ExpertPlan& plan,
+               const ExpertActs& acts, View<float, 2> out, Context& context) {
+  Arena::Scope scope(context.scratch);
+  Gather(x, plan, acts.x, context);
+
+  const auto n_experts = static_cast<int64_t>(experts.size());
+  auto* tasks = context.scratch.Allocate<LinearTask>(2 * n_experts);
+  int64_t n = 0;
+  for (int64_t e = 0; e < n_experts; ++e) {
+    const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;
+    if (count == 0) continue;  // an untouched expert is not read
+    tasks[n++] = {&experts[e].w1, acts.x.Rows(first, count), acts.hidden.Rows(first, count)};
+    tasks[n++] = {&experts[e].w3, acts.x.Rows(first, count), acts.up.Rows(first, count)};
+  }
+  Linear({tasks, static_cast<size_t>(n)}, context);
+  SwiGlu(acts.hidden, acts.up, context);
+  n = 0;
+  for (int64_t e = 0; e < n_experts; ++e) {
+    const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;
+    if (count > 0)
+      tasks[n++] = {&experts[e].w2, acts.hidden.Rows(first, count), acts.y.Rows(first, count)};
+  }
+  Linear({tasks, static_cast<size_t>(n)}, context);
+  Combine(acts.y, plan, out, context);
+}
+
+void DenseFfn(View<const float, 2> x, const Expert& expert, const ExpertActs& acts,
+              View<float, 2> out, Context& context) {
+  const LinearTask up_and_gate[] = {{&expert.w1, x, acts.hidden}, {&expert.w3, x, acts.up}};
+  Linear(up_and_gate, context);
+  SwiGlu(acts.hidden, acts.up, context);
+  Linear(expert.w2, acts.hidden, out, context);
+}
+
+}  // namespace octet
