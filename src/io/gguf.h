@@ -16,6 +16,23 @@
 
 namespace octet {
 
+/// How a metadata value is stored; the numbers are the file's.
+enum class GgufType : uint32_t {
+  kUint8 = 0,
+  kInt8 = 1,
+  kUint16 = 2,
+  kInt16 = 3,
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+  kInt64 = 11,
+  kFloat64 = 12,
+};
+
 /// A metadata value. Integers of every width become int64/uint64, both floats double; arrays are
 /// flat.
 using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<bool>,
@@ -36,13 +53,22 @@ class GgufMetadata {
   std::map<std::string, GgufValue, std::less<>>& values() { return values_; }
   const std::map<std::string, GgufValue, std::less<>>& values() const { return values_; }
 
+  /// Sets a value together with the type it has in the file (of the elements, for an array).
+  void Set(std::string_view key, GgufValue value, GgufType type);
+  /// The type a value (an array's elements) has, or is to have, in a file: the one it was set or
+  /// read with, else the usual one for its kind: 32 bits where they hold it.
+  GgufType TypeOf(std::string_view key) const;
+
  private:
   std::map<std::string, GgufValue, std::less<>> values_;
+  std::map<std::string, GgufType, std::less<>> types_;
 };
 
 class GgufFile : public TensorSource {
  public:
   virtual const GgufMetadata& metadata() const = 0;
+  /// Parts of a split set that are not there (headers-only opening), by file name.
+  virtual const std::vector<std::string>& missing_files() const = 0;
 };
 
 enum class OpenMode {
