@@ -6,17 +6,9 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "cpu/isa_bits.h"  // IWYU pragma: export
 
 namespace octet {
-
-/// Feature bits. Each kernel folder requires a set of them.
-enum IsaBits : uint32_t {
-  kIsaAvx2 = 1u << 0,    // AVX2 + FMA + F16C
-  kIsaAvx512 = 1u << 1,  // F, BW, CD, DQ, VL
-  kIsaAvx512Vnni = 1u << 2,
-  kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
-  kIsaAmxBf16 = 1u << 4,
-};
 
 /// The machine's bits: CPUID and XCR0, and for AMX the permission of the operating system, which is
 /// asked for once, here, so call it before threads start.

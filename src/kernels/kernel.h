@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/isa_bits.h"
 #include "quant/format.h"
 #include "quant/layout.h"
 
@@ -24,7 +25,7 @@ enum class Arithmetic : uint8_t {
   kFloat32,  // weights decoded to float, activations float, the canonical float order below
   kFast,     // the fastest kernel whose error is at most that of 8-bit activations
 };
-inline constexpr int kArithmeticCount = 2;
+constexpr int kArithmeticCount = 2;
 
 enum class KernelOp : uint8_t { kMatmul, kAttendBlock };
 
@@ -49,10 +50,13 @@ struct MatmulArgs {
 
 /// One block of keys against the query heads that share a key/value head; online softmax
 /// (Dao 2023, FlashAttention-2, alg. 1). For each head h < heads, over keys j in [begin, end):
-///   s_j = q[h]·k[j];  m' = max(m, s);  l = l·e^(m-m') + Σ e^(s_j-m');  acc = acc·e^(m-m') + Σ
-///   e^(s_j-m')·v[j]
+///   s_j = q[h]·k[j]           in the canonical float order over head_dim
+///   m' = max(m, s_j …);  c = Exp(m-m');  p_j = Exp(s_j-m')
+///   l = fma(l, c, Σ p_j)      Σ: sixteen lanes, lane j % 16 adds j in order; then the same tree
+///   acc_d = acc_d·c, then acc_d = fma(p_j, v[j][d], acc_d) for j in order
 /// The caller starts m at -inf, l and acc at 0, scales q by 1/sqrt(head_dim) beforehand, and
-/// divides acc by l at the end. The result depends only on the arguments, never on other rows.
+/// divides acc by l at the end. The result depends only on the arguments, never on other rows, and
+/// is the same on every instruction set.
 struct AttendBlockArgs {
   const float* q;  // [heads][q_stride], scaled
   int64_t q_stride;
@@ -66,7 +70,19 @@ struct AttendBlockArgs {
   float* acc;  // [heads][head_dim]
 };
 /// Keys are walked in blocks of this many absolute positions, whatever the page size or chunking.
-inline constexpr int32_t kKeyBlock = 64;
+constexpr int32_t kKeyBlock = 64;
+
+/// Exp(x) for x ≤ 0, in these operations so that every instruction set gives the same bits: 0 below
+/// kExpUnderflow; else t = fma(x, log2 e, shift), n = t - shift (the nearest integer), r = x - n·ln
+/// 2 by two fmas, Horner over kExpPoly by fmas, times 2^n taken from the low bits of t. At most 1
+/// ulp from the true value (tested); NaN gives NaN.
+constexpr float kExpUnderflow = -87.0f;  // e^-87 is still normal, and below 1e-37 of the maximum
+constexpr float kExpLog2E = 0x1.715476p+0f;
+constexpr float kExpShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer
+constexpr float kExpLn2High = 0x1.62e4p-1f, kExpLn2Low = 0x1.7f7d1cp-20f;
+constexpr int kExpTerms = 8;  // Taylor to r^7: its error at |r| = ln 2 / 2 is 0.04 ulp
+constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+                                       1.0f / 6,    0.5f,       1.0f,       1.0f};
 
 struct KernelDescriptor {
   const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list

@@ -1,0 +1,18 @@
+// The feature bits alone, for kernel files: they are compiled with special flags and may include
+// nothing that emits code.
+#pragma once
+
+#include <cstdint>
+
+namespace octet {
+
+/// Feature bits. Each kernel folder requires a set of them.
+enum IsaBits : uint32_t {
+  kIsaAvx2 = 1u << 0,    // AVX2 + FMA + F16C
+  kIsaAvx512 = 1u << 1,  // F, BW, CD, DQ, VL
+  kIsaAvx512Vnni = 1u << 2,
+  kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
+  kIsaAmxBf16 = 1u << 4,
+};
+
+}  // namespace octet

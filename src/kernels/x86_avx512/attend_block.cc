@@ -1,0 +1,156 @@
+// Block attention: keys' dot products sixteen dims at a time, weights sixteen keys at a time,
+// values sixteen dims at a time. The query heads of a group share every load of a key or value.
+#include <immintrin.h>
+
+#include "kernels/kernel.h"
+
+namespace octet {
+namespace {
+
+constexpr int kHeads = 4;         // query heads at once
+constexpr int kKeys = 4;          // keys at once in the scores: 16 accumulators
+constexpr int kValueVectors = 4;  // vectors of 16 dims at once in the values: 16 accumulators
+
+float SumLanes(__m512 lanes) {
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/// Exp of kernel.h on sixteen values ≤ 0.
+__m512 ExpNegative(__m512 x) {
+  const __m512 shift = _mm512_set1_ps(kExpShift);
+  const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(kExpLog2E), shift);
+  const __m512 n = _mm512_sub_ps(shifted, shift);
+  __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-kExpLn2High), x);
+  r = _mm512_fmadd_ps(n, _mm512_set1_ps(-kExpLn2Low), r);
+  __m512 p = _mm512_set1_ps(kExpPoly[0]);
+  for (int i = 1; i < kExpTerms; ++i) p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExpPoly[i]));
+  const __m512i power =
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23);
+  const __m512 value = _mm512_mul_ps(p, _mm512_castsi512_ps(power));
+  const __mmask16 under = _mm512_cmp_ps_mask(x, _mm512_set1_ps(kExpUnderflow), _CMP_LT_OQ);
+  return _mm512_mask_mov_ps(value, under, _mm512_setzero_ps());
+}
+
+/// score[h][j] for H heads and J keys from key j on.
+template <int H, int J>
+void Scores(const AttendBlockArgs& args, int32_t h0, int32_t j0, float (*score)[kKeyBlock]) {
+  const float* q = args.q + h0 * args.q_stride;
+  const float* k = args.k + j0 * args.kv_stride;
+  __m512 lanes[H][J];
+  for (int h = 0; h < H; ++h)
+    for (int j = 0; j < J; ++j) lanes[h][j] = _mm512_setzero_ps();
+  int32_t d = 0;
+  for (; d + 16 <= args.head_dim; d += 16) {
+    __m512 kv[J];
+    for (int j = 0; j < J; ++j) kv[j] = _mm512_loadu_ps(k + j * args.kv_stride + d);
+    for (int h = 0; h < H; ++h) {
+      const __m512 qv = _mm512_loadu_ps(q + h * args.q_stride + d);
+      for (int j = 0; j < J; ++j) lanes[h][j] = _mm512_fmadd_ps(qv, kv[j], lanes[h][j]);
+    }
+  }
+  if (d < args.head_dim) {
+    const auto mask = static_cast<__mmask16>((1u << (args.head_dim - d)) - 1);
+    for (int h = 0; h < H; ++h) {
+      const __m512 qv = _mm512_maskz_loadu_ps(mask, q + h * args.q_stride + d);
+      for (int j = 0; j < J; ++j) {
+        const __m512 kv = _mm512_maskz_loadu_ps(mask, k + j * args.kv_stride + d);
+        lanes[h][j] = _mm512_mask3_fmadd_ps(qv, kv, lanes[h][j], mask);
+      }
+    }
+  }
+  for (int h = 0; h < H; ++h)
+    for (int j = 0; j < J; ++j) score[h][j0 + j] = SumLanes(lanes[h][j]);
+}
+
+/// Turns the head's scores into weights (0 outside the range), updates m and l, returns the decay.
+float Weights(const AttendBlockArgs& args, int32_t h, float* score) {
+  float m = args.m[h];
+  for (int32_t j = args.begin; j < args.end; ++j) m = score[j] > m ? score[j] : m;
+  const __m512 max = _mm512_set1_ps(m);
+  __m512 sum = _mm512_setzero_ps();
+  for (int32_t j = 0; j < kKeyBlock; j += 16) {
+    const __m512i index =
+        _mm512_add_epi32(_mm512_set1_epi32(j),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __mmask16 in_range = _mm512_cmpge_epi32_mask(index, _mm512_set1_epi32(args.begin)) &
+                               _mm512_cmplt_epi32_mask(index, _mm512_set1_epi32(args.end));
+    const __m512 s = _mm512_maskz_loadu_ps(in_range, score + j);
+    const __m512 p = _mm512_maskz_mov_ps(in_range, ExpNegative(_mm512_sub_ps(s, max)));
+    _mm512_storeu_ps(score + j, p);
+    sum = _mm512_add_ps(sum, p);
+  }
+  const float decay = _mm512_cvtss_f32(ExpNegative(_mm512_set1_ps(args.m[h] - m)));
+  args.m[h] = m;
+  args.l[h] = __builtin_fmaf(args.l[h], decay, SumLanes(sum));
+  return decay;
+}
+
+/// acc[h][d … d + 16·V) of H heads; the last vector takes only the lanes of `mask`.
+template <int H, int V>
+void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __mmask16 mask,
+            const float (*weight)[kKeyBlock], const float* decay) {
+  float* acc = args.acc + static_cast<int64_t>(h0) * args.head_dim + d;
+  const auto lanes = [&](int v) { return v == V - 1 ? mask : static_cast<__mmask16>(0xffff); };
+  __m512 sum[H][V];
+  for (int h = 0; h < H; ++h)
+    for (int v = 0; v < V; ++v)
+      sum[h][v] = _mm512_mul_ps(
+          _mm512_maskz_loadu_ps(lanes(v), acc + h * static_cast<int64_t>(args.head_dim) + 16 * v),
+          _mm512_set1_ps(decay[h]));
+  for (int32_t j = args.begin; j < args.end; ++j) {
+    const float* row = args.v + j * args.kv_stride + d;
+    __m512 value[V];
+    for (int v = 0; v < V; ++v) value[v] = _mm512_maskz_loadu_ps(lanes(v), row + 16 * v);
+    for (int h = 0; h < H; ++h) {
+      const __m512 p = _mm512_set1_ps(weight[h][j]);
+      for (int v = 0; v < V; ++v) sum[h][v] = _mm512_fmadd_ps(p, value[v], sum[h][v]);
+    }
+  }
+  for (int h = 0; h < H; ++h)
+    for (int v = 0; v < V; ++v)
+      _mm512_mask_storeu_ps(acc + h * static_cast<int64_t>(args.head_dim) + 16 * v, lanes(v),
+                            sum[h][v]);
+}
+
+template <int H>
+void AttendHeads(const AttendBlockArgs& args, int32_t h0) {
+  alignas(64) float score[H][kKeyBlock];
+  float decay[H];
+  int32_t j = args.begin;
+  for (; j + kKeys <= args.end; j += kKeys) Scores<H, kKeys>(args, h0, j, score);
+  for (; j < args.end; ++j) Scores<H, 1>(args, h0, j, score);
+  for (int h = 0; h < H; ++h) decay[h] = Weights(args, h0 + h, score[h]);
+  int32_t d = 0;
+  for (; d + 16 * kValueVectors <= args.head_dim; d += 16 * kValueVectors) {
+    Values<H, kValueVectors>(args, h0, d, 0xffff, score, decay);
+  }
+  for (; d < args.head_dim; d += 16) {
+    const int32_t left = args.head_dim - d;
+    const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
+    Values<H, 1>(args, h0, d, mask, score, decay);
+  }
+}
+
+void AttendBlock(const AttendBlockArgs& args) {
+  if (args.begin >= args.end) return;
+  int32_t h = 0;
+  for (; h + kHeads <= args.heads; h += kHeads) AttendHeads<kHeads>(args, h);
+  for (; h < args.heads; ++h) AttendHeads<1>(args, h);
+}
+
+}  // namespace
+
+OCTET_KERNELS(x86_avx512_attend_block) = {
+    {.name = "x86_avx512/attend_block",
+     .op = KernelOp::kAttendBlock,
+     .isa = kIsaAvx512,
+     .speed = 20,
+     .attend_block = AttendBlock},
+    {},
+};
+
+}  // namespace octet
