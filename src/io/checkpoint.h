@@ -38,4 +38,8 @@ struct Checkpoint {
 Result<Checkpoint> OpenCheckpoint(const std::filesystem::path& path,
                                   OpenMode mode = OpenMode::kFull);
 
+/// A GGUF in memory (the embedded model), which must outlive the checkpoint; `name` stands for its
+/// path, in errors too.
+Result<Checkpoint> OpenCheckpointFromBytes(std::span<const std::byte> gguf, std::string_view name);
+
 }  // namespace octet

@@ -8,18 +8,12 @@
 #include "base/mapped_file.h"
 #include "io/gguf.h"
 #include "io/gguf_split.h"
+#include "support/temp_folder.h"
 
 namespace octet {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::filesystem::path EmptyFolder(const std::string& name) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "octet_gguf" / name;
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
 
 std::vector<std::byte> Pattern(uint64_t n, int seed) {
   std::vector<std::byte> bytes(n);
@@ -56,7 +50,8 @@ void Write(GgufWriter& writer, size_t end) {
 std::string Content(const std::filesystem::path& path) { return *ReadTextFile(path); }
 
 TEST(GgufWriter, WritesWhatTheReaderGivesBack) {
-  const auto path = EmptyFolder("whole") / "m.gguf";
+  const testing::TempFolder folder;
+  const auto path = folder / "m.gguf";
   const GgufMetadata metadata = SomeMetadata();
   auto writer = GgufWriter::Create(path, metadata, kTensors, false);
   ASSERT_TRUE(writer) << writer.error().message;
@@ -81,7 +76,7 @@ TEST(GgufWriter, WritesWhatTheReaderGivesBack) {
 }
 
 TEST(GgufWriter, ResumesToTheSameBytesFromAnyLengthOfThePartialFile) {
-  const auto folder = EmptyFolder("resume");
+  const testing::TempFolder folder;
   const auto path = folder / "m.gguf";
   const auto partial = AtomicFileWriter::PartialPath(path);
   auto writer = GgufWriter::Create(path, SomeMetadata(), kTensors, false);
@@ -102,7 +97,8 @@ TEST(GgufWriter, ResumesToTheSameBytesFromAnyLengthOfThePartialFile) {
 }
 
 TEST(GgufWriter, KeepsThePartialFileWhenStoppedAndRefusesToMixModels) {
-  const auto path = EmptyFolder("stopped") / "m.gguf";
+  const testing::TempFolder folder;
+  const auto path = folder / "m.gguf";
   {
     auto writer = GgufWriter::Create(path, SomeMetadata(), kTensors, false);
     ASSERT_TRUE(writer);
@@ -137,7 +133,8 @@ std::filesystem::path WriteSplitSet(const std::filesystem::path& folder) {
 }
 
 TEST(GgufSplit, AnyPartOpensAll) {
-  const auto first = WriteSplitSet(EmptyFolder("split"));
+  const testing::TempFolder folder;
+  const auto first = WriteSplitSet(folder.path());
   EXPECT_EQ(first.filename(), "m-00001-of-00003.gguf");
   for (int i = 1; i <= 3; ++i) {
     const auto file = OpenGguf(gguf::ParseSplitName(first)->Path(i));
@@ -152,7 +149,8 @@ TEST(GgufSplit, AnyPartOpensAll) {
 }
 
 TEST(GgufSplit, NamesMissingPartsAndReadsTheOtherHeaders) {
-  const auto first = WriteSplitSet(EmptyFolder("missing"));
+  const testing::TempFolder folder;
+  const auto first = WriteSplitSet(folder.path());
   std::filesystem::remove(gguf::ParseSplitName(first)->Path(2));
   const auto file = OpenGguf(first);
   ASSERT_FALSE(file);
@@ -165,7 +163,8 @@ TEST(GgufSplit, NamesMissingPartsAndReadsTheOtherHeaders) {
 }
 
 TEST(GgufSplit, RefusesRenamedParts) {
-  const auto first = WriteSplitSet(EmptyFolder("renamed"));
+  const testing::TempFolder folder;
+  const auto first = WriteSplitSet(folder.path());
   const auto third = gguf::ParseSplitName(first)->Path(3);
   const auto odd = first.parent_path() / "model.gguf";
   std::filesystem::copy_file(first, odd);
