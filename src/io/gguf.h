@@ -71,11 +71,6 @@ class GgufFile : public TensorSource {
   virtual const std::vector<std::string>& missing_files() const = 0;
 };
 
-enum class OpenMode {
-  kFull,         // every byte a header promises must be there
-  kHeadersOnly,  // missing or short data is accepted; Data() of such a tensor fails
-};
-
 /// `path` is the file, or any part of a split set (-00001-of-0000N.gguf), whose siblings are found.
 Result<std::unique_ptr<GgufFile>> OpenGguf(const std::filesystem::path& path,
                                            OpenMode mode = OpenMode::kFull);

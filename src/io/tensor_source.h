@@ -13,6 +13,11 @@
 
 namespace octet {
 
+enum class OpenMode {
+  kFull,         // every byte a header promises must be there
+  kHeadersOnly,  // missing or short data is accepted; Data() of such a tensor fails
+};
+
 struct TensorInfo {
   std::string name;
   Format format = Format::kF32;
