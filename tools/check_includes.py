@@ -59,15 +59,6 @@ THIRD_PARTY = {
     "signal.h": "apps",
 }
 
-# Public headers that declare a module's own types, so that there is one definition and no copying in the facade.
-PUBLIC_TYPES = {
-    "octet/error.h": "base",
-    "octet/version.h": "base",
-    "octet/chat.h": "text",
-    "octet/sampling.h": "sample",
-    "octet/generation.h": "engine",
-}
-
 # A kernel file is compiled with its instruction set's flags; a std header with templates or inline functions
 # would leak that code into the whole program through weak symbols (ARCHITECTURE.md, "Adding a kernel").
 KERNEL_STD = {"cstddef", "cstdint", "cmath", "cstring", "cfloat", "climits", "immintrin.h", "math.h", "string.h"}
@@ -104,10 +95,8 @@ def breach(root, path, header, angled):
     if first == "octet":
         if not (root / "include" / header).is_file():
             return f"include/{header} does not exist"
-        if room in {"include", "api", "apps", "tests", "fuzz", "bench", "examples"} or PUBLIC_TYPES.get(header) == room:
-            return None
-        owner = PUBLIC_TYPES.get(header)
-        return f"of the modules only {owner + ' and ' if owner else ''}api may include this public header"
+        public = {"include", "api", "apps", "tests", "fuzz", "bench", "base", "examples"}
+        return None if room in public else "only base and api include the public headers; use base/result.h"
     if first == "support" and (is_test or room in {"tests", "fuzz", "bench"}):
         return None
     if first not in MODULES:

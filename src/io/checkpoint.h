@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "io/gguf.h"
+#include "io/mapped_tensors.h"
 #include "io/tensor_source.h"
 
 namespace octet {
@@ -22,19 +23,23 @@ enum class CheckpointKind {
 
 struct Checkpoint {
   CheckpointKind kind = CheckpointKind::kGguf;
-  std::filesystem::path path;             // as given
+  std::filesystem::path path;             // the folder, or the GGUF file as given
   nlohmann::json config;                  // config.json or params.json; null for GGUF
   std::unique_ptr<TensorSource> tensors;  // never null
   const GgufMetadata* gguf = nullptr;     // of `tensors`, for GGUF only
-  std::vector<std::string>
-      missing_files;  // headers-only: shards the index names that are not there
-  /// Headers-only: tensors that the index names but whose shard is absent, in index order.
+  /// Tensors that are in the files but cannot be used: their type or strides. A full opening skips
+  /// only those a model may do without (integer buffers), and is an error otherwise.
+  std::vector<SkippedTensor> skipped_tensors;
+  /// Headers-only: files that the index or the numbering of the others names, sorted.
+  std::vector<std::string> missing_files;
+  /// Headers-only: tensors that the index names but whose shard is absent, sorted.
   std::vector<std::string> missing_tensors;
 };
 
-/// Recognises what `path` is by what it holds; a folder with both HF and Mistral files is read as
-/// HF. A folder with one .gguf file (or one split set) and no other model is that GGUF. Errors say
-/// what was looked for and found.
+/// Recognises what `path` is by what it holds; a folder with both HF and Mistral weights is read as
+/// HF, unless `path` is one of the Mistral files. A .safetensors, .pth or .json file stands for its
+/// folder. A folder with one .gguf file (or one split set) and no other model is that GGUF. A
+/// configuration without any weights is enough for headers-only. Errors say what was looked for.
 Result<Checkpoint> OpenCheckpoint(const std::filesystem::path& path,
                                   OpenMode mode = OpenMode::kFull);
 
