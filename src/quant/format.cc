@@ -22,7 +22,7 @@ namespace {
 
 constexpr FormatInfo kFormats[kFormatCount] = {
 #define OCTET_FORMAT(id, name, ggml, values, bytes) \
-  {Format::k##id, name, ggml, values, bytes, Decode##id, nullptr, nullptr},
+  {Format::k##id, name, ggml, values, bytes, Decode##id, Encode##id, EncodeWeighted##id},
 #include "quant/formats.def"
 #undef OCTET_FORMAT
 };

@@ -23,5 +23,9 @@ struct BlockIq4_Nl {
 static_assert(sizeof(BlockIq4_Nl) == 18);
 
 void DecodeIq4_Nl(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeIq4_Nl(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedIq4_Nl(const float* values, const float* importance, int64_t n,
+                          std::byte* blocks);
 
 }  // namespace octet

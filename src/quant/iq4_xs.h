@@ -21,5 +21,9 @@ struct BlockIq4_Xs {
 static_assert(sizeof(BlockIq4_Xs) == 136);
 
 void DecodeIq4_Xs(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeIq4_Xs(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedIq4_Xs(const float* values, const float* importance, int64_t n,
+                          std::byte* blocks);
 
 }  // namespace octet

@@ -22,5 +22,8 @@ struct BlockQ2_K {
 static_assert(sizeof(BlockQ2_K) == 84);
 
 void DecodeQ2_K(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeQ2_K(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ2_K(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

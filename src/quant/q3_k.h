@@ -26,5 +26,8 @@ static_assert(sizeof(BlockQ3_K) == 110);
 void UnpackScalesQ3_K(const uint8_t packed[12], int8_t scales[16]);
 
 void DecodeQ3_K(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeQ3_K(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ3_K(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

@@ -17,5 +17,8 @@ struct BlockQ4_0 {
 static_assert(sizeof(BlockQ4_0) == 18);
 
 void DecodeQ4_0(const std::byte* blocks, int64_t n, float* out);
+/// Encode: as ggml's reference quantiser does, bit for bit. EncodeWeighted searches the step.
+void EncodeQ4_0(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ4_0(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

@@ -18,5 +18,8 @@ struct BlockQ4_1 {
 static_assert(sizeof(BlockQ4_1) == 20);
 
 void DecodeQ4_1(const std::byte* blocks, int64_t n, float* out);
+/// Encode: as ggml's reference quantiser does, bit for bit. EncodeWeighted searches the step.
+void EncodeQ4_1(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ4_1(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "base/f16.h"
+#include "quant/affine_search.h"
+#include "quant/encode_common.h"
 
 namespace octet {
 
@@ -12,6 +14,14 @@ void UnpackScalesQ4_K(const uint8_t packed[12], uint8_t scales[8], uint8_t mins[
     mins[g] = packed[g + 4] & 63;
     scales[g + 4] = static_cast<uint8_t>((packed[g + 8] & 15) | (packed[g] >> 6) << 4);
     mins[g + 4] = static_cast<uint8_t>((packed[g + 8] >> 4) | (packed[g + 4] >> 6) << 4);
+  }
+}
+
+void PackScalesQ4_K(const int scales[8], const int mins[8], uint8_t packed[12]) {
+  for (int g = 0; g < 4; ++g) {
+    packed[g] = static_cast<uint8_t>(scales[g] | (scales[g + 4] >> 4) << 6);
+    packed[g + 4] = static_cast<uint8_t>(mins[g] | (mins[g + 4] >> 4) << 6);
+    packed[g + 8] = static_cast<uint8_t>((scales[g + 4] & 15) | (mins[g + 4] & 15) << 4);
   }
 }
 
@@ -31,6 +41,47 @@ void DecodeQ4_K(const std::byte* blocks, int64_t n, float* out) {
       for (int l = 0; l < 32; ++l)
         out[i + 32 * g + l] = step * static_cast<float>((q[l] >> shift) & 15) - offset;
     }
+  }
+}
+
+namespace {
+
+constexpr int kGroups = 8, kGroup = 32, kTop = 15;
+constexpr quant::AffineTrials kTrials = {12.5f, 0.5f, 8};
+using Search = quant::SuperBlockAffineFit<kGroups, kGroup, kTop, 63>;
+
+BlockQ4_K Pack(const float* x, const quant::SuperBlockAffine<kGroups>& fit) {
+  BlockQ4_K b = {};
+  b.d = quant::StepBits(fit.d);
+  b.dmin = quant::StepBits(fit.dmin);
+  PackScalesQ4_K(fit.scale, fit.min, b.scales);
+  for (int g = 0; g < kGroups; ++g) {
+    const quant::Affine at = fit.at(g);
+    const float inverse = quant::Reciprocal(at.step);
+    for (int l = 0; l < kGroup; ++l) {
+      const int code = static_cast<int>(
+          quant::RoundNearest(quant::Clamp((x[kGroup * g + l] + at.offset) * inverse, 0.0f, kTop)));
+      b.qs[32 * (g / 2) + l] |= static_cast<uint8_t>((code) << 4 * (g % 2));
+    }
+  }
+  return b;
+}
+
+}  // namespace
+
+void EncodeQ4_K(const float* values, int64_t n, std::byte* blocks) {
+  EncodeWeightedQ4_K(values, nullptr, n, blocks);
+}
+
+void EncodeWeightedQ4_K(const float* values, const float* importance, int64_t n,
+                        std::byte* blocks) {
+  for (int64_t i = 0; i < n; i += BlockQ4_K::kValues, blocks += sizeof(BlockQ4_K)) {
+    float w[BlockQ4_K::kValues];
+    for (int g = 0; g < kGroups; ++g)
+      quant::GroupWeights(importance ? importance + i + g * kGroup : nullptr, kGroup,
+                          w + g * kGroup);
+    const BlockQ4_K b = Pack(values + i, Search(values + i, w).Fit(kTrials));
+    std::memcpy(blocks, &b, sizeof(b));
   }
 }
 

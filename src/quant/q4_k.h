@@ -25,6 +25,12 @@ static_assert(sizeof(BlockQ4_K) == 144);
 /// The eight scales and the eight minima, 0..63, of a Q4_K or Q5_K super-block.
 void UnpackScalesQ4_K(const uint8_t packed[12], uint8_t scales[8], uint8_t mins[8]);
 
+/// The reverse: eight scales and eight minima, each 0..63.
+void PackScalesQ4_K(const int scales[8], const int mins[8], uint8_t packed[12]);
+
 void DecodeQ4_K(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeQ4_K(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ4_K(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

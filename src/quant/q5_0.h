@@ -18,5 +18,8 @@ struct BlockQ5_0 {
 static_assert(sizeof(BlockQ5_0) == 22);
 
 void DecodeQ5_0(const std::byte* blocks, int64_t n, float* out);
+/// Encode: as ggml's reference quantiser does, bit for bit. EncodeWeighted searches the step.
+void EncodeQ5_0(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ5_0(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

@@ -19,5 +19,8 @@ struct BlockQ5_1 {
 static_assert(sizeof(BlockQ5_1) == 24);
 
 void DecodeQ5_1(const std::byte* blocks, int64_t n, float* out);
+/// Encode: as ggml's reference quantiser does, bit for bit. EncodeWeighted searches the step.
+void EncodeQ5_1(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ5_1(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

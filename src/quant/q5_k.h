@@ -21,5 +21,8 @@ struct BlockQ5_K {
 static_assert(sizeof(BlockQ5_K) == 176);
 
 void DecodeQ5_K(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeQ5_K(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ5_K(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

@@ -22,5 +22,8 @@ struct BlockQ6_K {
 static_assert(sizeof(BlockQ6_K) == 210);
 
 void DecodeQ6_K(const std::byte* blocks, int64_t n, float* out);
+/// Encode is EncodeWeighted with equal importance; both search scales and codes.
+void EncodeQ6_K(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ6_K(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet

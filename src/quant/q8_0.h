@@ -15,5 +15,8 @@ struct BlockQ8_0 {
 static_assert(sizeof(BlockQ8_0) == 34);
 
 void DecodeQ8_0(const std::byte* blocks, int64_t n, float* out);
+/// Encode: as ggml's reference quantiser does, bit for bit. EncodeWeighted searches the step.
+void EncodeQ8_0(const float* values, int64_t n, std::byte* blocks);
+void EncodeWeightedQ8_0(const float* values, const float* importance, int64_t n, std::byte* blocks);
 
 }  // namespace octet
