@@ -10,15 +10,23 @@
 
 namespace octet {
 
+void UnpackScalesIq4_Xs(const BlockIq4_Xs& block, int8_t scales[8]) {
+  for (int g = 0; g < 8; ++g) {
+    const int low = (block.scales_l[g / 2] >> (4 * (g % 2))) & 15;
+    const int high = (block.scales_h >> (2 * g)) & 3;
+    scales[g] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+}
+
 void DecodeIq4_Xs(const std::byte* blocks, int64_t n, float* out) {
   for (int64_t i = 0; i < n; i += BlockIq4_Xs::kValues, blocks += sizeof(BlockIq4_Xs)) {
     BlockIq4_Xs b;
     std::memcpy(&b, blocks, sizeof(b));
+    int8_t scales[8];
+    UnpackScalesIq4_Xs(b, scales);
     const float d = ToFloat(F16{b.d});
     for (int g = 0; g < 8; ++g) {
-      const int low = (b.scales_l[g / 2] >> (4 * (g % 2))) & 15;
-      const int high = (b.scales_h >> (2 * g)) & 3;
-      const float step = d * static_cast<float>((low | high << 4) - 32);
+      const float step = d * static_cast<float>(scales[g]);
       for (int j = 0; j < 16; ++j) {
         const uint8_t byte = b.qs[16 * g + j];
         out[i + 32 * g + j] = step * static_cast<float>(kIq4Levels[byte & 15]);

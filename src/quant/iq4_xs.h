@@ -20,6 +20,9 @@ struct BlockIq4_Xs {
 };
 static_assert(sizeof(BlockIq4_Xs) == 136);
 
+/// The eight scales, −32..31.
+void UnpackScalesIq4_Xs(const BlockIq4_Xs& block, int8_t scales[8]);
+
 void DecodeIq4_Xs(const std::byte* blocks, int64_t n, float* out);
 /// Encode is EncodeWeighted with equal importance; both search scales and codes.
 void EncodeIq4_Xs(const float* values, int64_t n, std::byte* blocks);
