@@ -10,16 +10,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "octet/chat.h"
 #include "text/tokenizer.h"
 
 namespace octet {
 
 enum class ChatFormat { kRaw, kMistralV1, kLlama2, kChatMl, kZephyr };
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
-};
 
 std::string_view ChatFormatName(ChatFormat format);  // "mistral-v1"
 std::optional<ChatFormat> ChatFormatFromName(std::string_view name);

@@ -1,0 +1,94 @@
+// Requests in, tokens out: every step is one ragged batch of decode rows and prompt chunks.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "cpu/thread_pool.h"
+#include "engine/page_manager.h"
+#include "engine/request.h"
+#include "engine/sequence.h"
+#include "model/forward.h"
+#include "text/tokenizer.h"
+
+namespace octet {
+
+struct EngineOptions {
+  int threads = 0;  // ≤ 0: one a physical core this process may use
+  Arithmetic arithmetic = Arithmetic::kFast;
+  Format kv_format = Format::kF16;
+  int32_t page_tokens = 64;
+  int64_t max_context = 0;         // tokens of one sequence; 0: the model's
+  int32_t max_sequences = 1;       // running at once
+  int32_t max_batch_tokens = 512;  // rows of one step, ≥ max_sequences
+  int64_t kv_pages = 0;            // 0: enough for max_sequences of max_context
+};
+
+/// Single owner: one thread calls everything. The model and the tokenizer must outlive it.
+///
+/// The tokens of a request depend on the model, its prompt and its sampling options alone: not on
+/// what else runs, how prompts are cut into chunks, or whether it was preempted.
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> Create(const Model& model, const Tokenizer& tokenizer,
+                                                const EngineOptions& options);
+
+  /// Queues a request; its id. kInvalidArgument for an empty prompt, ids out of range, a prompt
+  /// that leaves no room in the context, bad options, or a session that is unknown or in use.
+  Result<uint64_t> Submit(Request request);
+  /// Ends a request; its last event comes with the next Step. kNotFound when it is over or unknown.
+  Status Cancel(uint64_t request);
+  /// Computes one batch. The events stay valid until the next call.
+  std::span<const Event> Step();
+  /// Whether Step has something to do.
+  bool busy() const { return !waiting_.empty() || !running_.empty() || !queued_.empty(); }
+
+  /// A place for keys and values between requests (a conversation). They are given up, and computed
+  /// again when needed, if running requests need the room.
+  int64_t OpenSession() { return pages_.OpenSession(); }
+  /// A request that uses it goes on without.
+  void CloseSession(int64_t session) { pages_.CloseSession(session); }
+
+  const EngineOptions& options() const { return options_; }
+  int64_t free_pages() const { return pages_.free_pages(); }
+  /// How often a sequence lost its pages to an older one.
+  int64_t preemptions() const { return preemptions_; }
+
+ private:
+  Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
+         const KernelTable& kernels, KvCache cache);
+
+  Status CheckRequest(const Request& request) const;
+  void AdmitWaiting();
+  void MakeRoomForDecode();
+  void PreemptNewest();
+  void BuildBatch();
+  void AddRows(Sequence& sequence, int64_t count);
+  void Commit(Sequence& sequence, std::span<const float> logits);
+  void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event) const;
+  void Finish(Sequence& sequence, FinishReason reason, Event& event);
+
+  const Model& model_;
+  const Tokenizer& tokenizer_;
+  EngineOptions options_;
+  KernelTable kernels_;
+  ThreadPool pool_;
+  Arena scratch_;
+  PageManager pages_;
+
+  std::deque<std::unique_ptr<Sequence>> waiting_;
+  std::vector<std::unique_ptr<Sequence>> running_;  // oldest first
+  std::vector<Event> events_;                       // of the last Step
+  std::vector<Event> queued_;                       // for the next one
+  uint64_t next_id_ = 1;
+  int64_t preemptions_ = 0;
+
+  std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
+  std::vector<Sequence*> row_owner_;                               // [logit_rows]
+};
+
+}  // namespace octet

@@ -1,0 +1,43 @@
+// What a client asks of the engine, and what it hears back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "octet/generation.h"
+#include "sample/options.h"
+
+namespace octet {
+
+struct Request {
+  std::vector<int32_t> prompt;  // BOS included where the model wants one; not empty
+  SamplingOptions sampling;
+  int64_t max_tokens = 128;  // of the answer, ≥ 1; the context may end it earlier
+  std::vector<std::string> stop_strings;
+  std::vector<int32_t> stop_ids;  // beside the vocabulary's EOS
+  /// Log-probabilities with every event: -1 none, 0 of the chosen token, n also of the n likeliest.
+  int32_t top_logprobs = -1;
+  /// The first token's leading space is the dummy prefix and not text: true where the answer begins
+  /// a text of its own (chat), false where it continues the prompt.
+  bool at_text_start = false;
+  /// From Engine::OpenSession, or 0: a session's keys and values outlive the request, and the next
+  /// one computes only what follows their common beginning.
+  int64_t session = 0;
+};
+
+/// One chosen token, or the end of a request without one (cancelled, error).
+struct Event {
+  uint64_t request = 0;
+  int32_t token = -1;  // -1: none
+  /// What became certain with this token: whole UTF-8 characters, no part of a stop string. Empty
+  /// for end tokens.
+  std::string text;
+  float logprob = 0;                       // when top_logprobs ≥ 0
+  std::vector<TokenLogProb> top_logprobs;  // best first
+  std::optional<FinishReason> finish;      // set in the request's last event
+  int64_t cached_tokens = 0;  // prompt tokens taken from the session; in the last event
+};
+
+}  // namespace octet

@@ -1,0 +1,28 @@
+// A request on its way: its tokens, how far they are computed, and what turns logits into text.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/answer_text.h"
+#include "engine/request.h"
+#include "sample/sampler.h"
+
+namespace octet {
+
+struct Sequence {
+  uint64_t id;
+  Request request;
+  Sampler sampler;
+  AnswerText answer;
+  std::vector<int32_t> tokens;  // prompt, then answer
+  int64_t computed = 0;         // positions whose keys and values are in the cache
+  int32_t kv = -1;              // the cache's sequence; -1 while waiting
+  int64_t cached_tokens = 0;    // of the prompt, found in the session
+
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t pending() const { return length() - computed; }
+  int64_t answered() const { return length() - static_cast<int64_t>(request.prompt.size()); }
+};
+
+}  // namespace octet
