@@ -1,0 +1,22 @@
+// Models with random weights, of any shape: what tests and benchmarks run without a file.
+#pragma once
+
+#include <cstdint>
+
+#include "io/checkpoint.h"
+#include "model/config.h"
+#include "quant/format.h"
+
+namespace octet {
+
+struct SyntheticOptions {
+  Format matrices = Format::kF32;  // norms and the router are always F32
+  uint64_t seed = 1;
+};
+
+/// A checkpoint in memory with GGUF names, values normal with variance 1/cols (norms near 1), so
+/// that activations keep their size through the layers. The same seed gives the same bytes.
+Result<Checkpoint> MakeSyntheticCheckpoint(const ModelConfig& config,
+                                           const SyntheticOptions& options);
+
+}  // namespace octet
