@@ -15,25 +15,57 @@
 namespace octet {
 namespace {
 
-/// Normal values are drawn once into a table and read from random starts: drawing each of billions
-/// of weights would take longer than any benchmark.
-class NormalTable {
+/// Encoded runs of normal values with variance 1/cols, drawn once for a format and a row length; a
+/// row is put together from randomly chosen runs. Drawing and encoding each of billions of weights
+/// would take longer than any benchmark.
+class RunPool {
  public:
-  explicit NormalTable(uint64_t seed) : values_(kSize) {
-    for (size_t i = 0; i < kSize; ++i) values_[i] = static_cast<float>(RandomNormal(seed, 0, i));
+  RunPool(const FormatInfo& format, int64_t cols, uint64_t seed)
+      : format_(format), cols_(cols), seed_(seed) {
+    run_values_ = cols % kRunValues == 0 ? kRunValues : cols;
+    run_bytes_ = FormatBytes(format.format, run_values_);
+    bytes_.resize(static_cast<size_t>(kRuns * run_bytes_));
+    std::vector<float> values(static_cast<size_t>(run_values_));
+    const double scale = 1.0 / std::sqrt(static_cast<double>(cols));
+    for (int64_t run = 0; run < kRuns; ++run) {
+      for (size_t i = 0; i < values.size(); ++i) {
+        values[i] = static_cast<float>(
+            scale * RandomNormal(seed, static_cast<uint64_t>(run * 2 * cols), i));
+      }
+      format.encode(values.data(), run_values_, bytes_.data() + run * run_bytes_);
+    }
   }
-  void Fill(uint64_t seed, uint64_t row, float scale, float mean, std::span<float> out) const {
-    size_t at = 0;
-    for (size_t i = 0; i < out.size(); ++i) {
-      if (i % kRun == 0) at = RandomBits(seed, row, i) % (kSize - kRun);
-      out[i] = mean + scale * values_[at + i % kRun];
+  bool Fits(const FormatInfo& format, int64_t cols) const {
+    return format_.format == format.format && cols_ == cols;
+  }
+
+  /// Fills the rows of one tensor; `stream` tells tensors apart.
+  void Fill(int64_t rows, uint64_t stream, std::byte* out) const {
+    const int64_t runs = rows * (cols_ / run_values_);
+    for (int64_t i = 0; i < runs; ++i) {
+      const auto run =
+          static_cast<int64_t>(RandomBits(seed_ + 1, stream, static_cast<uint64_t>(i)) % kRuns);
+      std::memcpy(out + i * run_bytes_, bytes_.data() + run * run_bytes_,
+                  static_cast<size_t>(run_bytes_));
     }
   }
 
  private:
-  static constexpr size_t kSize = 1 << 16, kRun = 64;
-  std::vector<float> values_;
+  static constexpr int64_t kRuns = 1024, kRunValues = 256;
+  const FormatInfo& format_;
+  int64_t cols_;
+  uint64_t seed_;
+  int64_t run_values_ = 0, run_bytes_ = 0;
+  std::vector<std::byte> bytes_;
 };
+
+void FillNorm(int64_t n, uint64_t seed, uint64_t stream, std::byte* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const auto value =
+        static_cast<float>(1.0 + 0.1 * RandomNormal(seed + 2, stream, static_cast<uint64_t>(i)));
+    std::memcpy(out + i * static_cast<int64_t>(sizeof value), &value, sizeof value);
+  }
+}
 
 class MemoryTensors : public TensorSource {
  public:
@@ -100,29 +132,30 @@ Result<Checkpoint> MakeSyntheticCheckpoint(const ModelConfig& config,
                                            const SyntheticOptions& options) {
   auto source = std::make_unique<MemoryTensors>();
   Describe(config, source->mutable_metadata());
-  const NormalTable normal(options.seed);
-  std::vector<float> row;
-  uint64_t stream = 1;
+  std::vector<std::unique_ptr<RunPool>> pools;
+  uint64_t stream = 0;
   for (const TensorSpec& spec : TensorSpecs(config)) {
     const TensorPlace place = PlaceOf(spec, config, Naming::kGgufSplit);
     TensorInfo info{place.name, StaysFloat(spec) ? Format::kF32 : options.matrices, spec.shape, 0};
     const FormatInfo& format = Info(info.format);
-    const int64_t cols = spec.shape.back(), rows = spec.shape.size() == 1 ? 1 : spec.shape[0];
+    const bool norm = spec.shape.size() == 1;
+    const int64_t cols = spec.shape.back(), rows = norm ? 1 : spec.shape[0];
     if (cols % format.block_values != 0 || format.encode == nullptr) {
       return Err(ErrorCode::kInvalidArgument, "synthetic {}: rows of {} values cannot be {}",
                  info.name, cols, format.name);
     }
-    const int64_t row_bytes = FormatBytes(info.format, cols);
-    info.bytes = static_cast<uint64_t>(rows * row_bytes);
+    info.bytes = static_cast<uint64_t>(rows * FormatBytes(info.format, cols));
     OCTET_ASSIGN(Buffer * buffer, source->Add(std::move(info)));
-    row.resize(static_cast<size_t>(cols));
-    const bool norm = spec.shape.size() == 1;
-    const float scale =
-        norm ? 0.1f : static_cast<float>(1.0 / std::sqrt(static_cast<double>(cols)));
-    for (int64_t r = 0; r < rows; ++r) {
-      normal.Fill(options.seed + 1, stream++, scale, norm ? 1.0f : 0.0f, row);
-      format.encode(row.data(), cols, buffer->data() + r * row_bytes);
+    ++stream;
+    if (norm) {
+      FillNorm(cols, options.seed, stream, buffer->data());
+      continue;
     }
+    auto pool = std::find_if(pools.begin(), pools.end(),
+                             [&](const auto& p) { return p->Fits(format, cols); });
+    if (pool == pools.end())
+      pool = pools.insert(pools.end(), std::make_unique<RunPool>(format, cols, options.seed));
+    (*pool)->Fill(rows, stream, buffer->data());
   }
   Checkpoint checkpoint;
   checkpoint.kind = CheckpointKind::kGguf;
