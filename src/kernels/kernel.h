@@ -84,11 +84,14 @@ constexpr int kExpTerms = 8;  // Taylor to r^7: its error at |r| = ln 2 / 2 is 0
 constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
                                        1.0f / 6,    0.5f,       1.0f,       1.0f};
 
+/// The speed of a kernel that exists to be compared with.
+constexpr int32_t kOracleOnly = -1;
+
 struct KernelDescriptor {
   const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list
   KernelOp op;
   uint32_t isa;   // IsaBits it needs, all of them
-  int32_t speed;  // the registry takes the highest among those that fit
+  int32_t speed;  // the registry takes the highest among those that fit; kOracleOnly: never
   // kMatmul:
   bool any_format;  // reads every format through MatmulArgs::decode
   Format format;    // else the one it reads

@@ -32,7 +32,8 @@ bool IsFaster(const KernelDescriptor& kernel, const KernelDescriptor* best) {
 const KernelDescriptor* BestMatmul(uint32_t isa, Format format, Arithmetic arithmetic) {
   const KernelDescriptor* best = nullptr;
   for (const KernelDescriptor* kernel : AllKernels()) {
-    const bool fits = kernel->op == KernelOp::kMatmul && (kernel->isa & ~isa) == 0 &&
+    const bool fits = kernel->op == KernelOp::kMatmul && kernel->speed != kOracleOnly &&
+                      (kernel->isa & ~isa) == 0 &&
                       (kernel->any_format || kernel->format == format) &&
                       (kernel->arithmetic == arithmetic || arithmetic == Arithmetic::kFast);
     if (fits && IsFaster(*kernel, best)) best = kernel;

@@ -165,8 +165,7 @@ float Value(const BlockIq4_Xs& b, const int8_t* codes, const ActivationBlock& x)
 }
 
 template <class Block>
-float SuperBlockDot(const std::byte* row, const ActivationBlock* x, int64_t cols) {
-  float acc = 0.0f;
+float SuperBlockDot(const std::byte* row, const ActivationBlock* x, int64_t cols, float acc) {
   for (int64_t k = 0; k < cols; k += 256, row += sizeof(Block), ++x) {
     Block b;
     std::memcpy(&b, row, sizeof(b));
@@ -190,8 +189,7 @@ float AddOffset(const BlockQ5_1& b, int16_t sum, float v) {
 }
 
 template <class Block>
-float SmallBlockDot(const std::byte* row, const ActivationBlock* x, int64_t cols) {
-  float acc = 0.0f;
+float SmallBlockDot(const std::byte* row, const ActivationBlock* x, int64_t cols, float acc) {
   for (int64_t k = 0; k < cols; k += kActivationBlock, ++x) {
     float v = 0.0f;
     for (int64_t j = 0; j < kActivationBlock && k + j < cols; j += 32, row += sizeof(Block)) {

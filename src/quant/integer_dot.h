@@ -42,8 +42,10 @@
 namespace octet {
 
 /// Dot product of `cols` weights (whole blocks, as the file has them) with ceil(cols / 256)
-/// activation blocks.
-using IntegerDotFn = float (*)(const std::byte* row, const ActivationBlock* x, int64_t cols);
+/// activation blocks, continuing from `acc`: a row may be walked in parts that are multiples of 256
+/// columns, the first from 0.
+using IntegerDotFn = float (*)(const std::byte* row, const ActivationBlock* x, int64_t cols,
+                               float acc);
 
 /// The scalar oracle for a format; null for F32, F16 and BF16, which have no integers.
 IntegerDotFn FindIntegerDot(Format format);

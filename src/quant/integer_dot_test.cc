@@ -102,7 +102,7 @@ TEST_P(IntegerDot, IsWithinTheErrorOfEightBitActivations) {
       // Each of the five super-blocks adds at most four roundings of terms this large.
       bound += magnitude * std::fabs(x[i]) * 20 * 0x1p-24;
     }
-    const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols);
+    const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols, 0.0f);
     EXPECT_LE(std::fabs(dot - exact), bound) << Info(format).name << " row " << row;
     EXPECT_GT(bound, 0.0);
   }
@@ -128,7 +128,7 @@ TEST_P(IntegerDot, EqualsTheDecodedDotForIntegerActivations) {
     }
     const auto activations = Quantize(x);
     for (const ActivationBlock& b : activations) ASSERT_EQ(b.scale, 1.0f);
-    const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols);
+    const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols, 0.0f);
     // At most 3 super-blocks of 17 roundings (two a small block, one more), and the decoder's
     // three.
     EXPECT_LE(std::fabs(dot - exact), magnitude * (3 * 17 + 3) * 0x1p-24) << Info(format).name;
@@ -141,7 +141,20 @@ TEST_P(IntegerDot, CarriesNanActivationsToTheResult) {
   std::vector<std::byte> blocks(static_cast<size_t>(FormatBytes(format, 512)));
   Info(format).encode(x.data(), 512, blocks.data());
   x[300] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_TRUE(std::isnan(FindIntegerDot(format)(blocks.data(), Quantize(x).data(), 512)));
+  EXPECT_TRUE(std::isnan(FindIntegerDot(format)(blocks.data(), Quantize(x).data(), 512, 0.0f)));
+}
+
+TEST_P(IntegerDot, ContinuesFromWhereAPartEnded) {
+  const Format format = GetParam();
+  const std::vector<float> x = Normal(768, 8);
+  std::vector<std::byte> blocks(static_cast<size_t>(FormatBytes(format, 768)));
+  Info(format).encode(x.data(), 768, blocks.data());
+  const auto activations = Quantize(x);
+  const IntegerDotFn dot = FindIntegerDot(format);
+  const float whole = dot(blocks.data(), activations.data(), 768, 0.0f);
+  const float first = dot(blocks.data(), activations.data(), 256, 0.0f);
+  EXPECT_EQ(dot(blocks.data() + FormatBytes(format, 256), activations.data() + 1, 512, first),
+            whole);
 }
 
 // For the sanitizers: no bytes overflow the integers.
@@ -153,8 +166,8 @@ TEST_P(IntegerDot, AcceptsAnyBytes) {
       blocks[i] = static_cast<std::byte>(fill >= 0 ? fill : RandomBits(1, 2, i));
     for (const float sign : {1.0f, -1.0f}) {
       const auto x = Quantize(std::vector<float>(512, sign));
-      const float once = FindIntegerDot(format)(blocks.data(), x.data(), 512);
-      const float twice = FindIntegerDot(format)(blocks.data(), x.data(), 512);
+      const float once = FindIntegerDot(format)(blocks.data(), x.data(), 512, 0.0f);
+      const float twice = FindIntegerDot(format)(blocks.data(), x.data(), 512, 0.0f);
       EXPECT_EQ(std::bit_cast<uint32_t>(once), std::bit_cast<uint32_t>(twice));
     }
   }
