@@ -1,5 +1,5 @@
-// Conversations as token ids. Markers are inserted as ids, user text is encoded on its own and can
-// never forge one.
+// Conversations as token ids. Markers are inserted as ids where the vocabulary has them, and user
+// text never yields a control token. Every format token by token: docs/formats/chat.md.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,19 @@
 
 namespace octet {
 
-enum class ChatFormat { kRaw, kMistralV1, kLlama2, kChatMl, kZephyr };
+enum class ChatFormat { kRaw, kMistralV1, kMistralV3, kLlama2, kChatMl, kZephyr };
+
+inline constexpr ChatFormat kChatFormats[] = {ChatFormat::kRaw,       ChatFormat::kMistralV1,
+                                              ChatFormat::kMistralV3, ChatFormat::kLlama2,
+                                              ChatFormat::kChatMl,    ChatFormat::kZephyr};
 
 std::string_view ChatFormatName(ChatFormat format);  // "mistral-v1"
 std::optional<ChatFormat> ChatFormatFromName(std::string_view name);
 /// By the marks of a Jinja template ("[INST]", "<|im_start|>", …); kRaw for an empty or unknown
 /// one.
 ChatFormat RecogniseChatFormat(std::string_view jinja_template);
+/// The same for a model: a vocabulary with [INST] as a token of its own is Mistral's third.
+ChatFormat RecogniseChatFormat(const Vocabulary& vocabulary);
 
 struct RenderedChat {
   std::vector<int32_t> ids;               // BOS included
@@ -30,9 +36,16 @@ struct RenderedChat {
   std::vector<int32_t> stop_ids;          // beside EOS
 };
 
+struct ChatOptions {
+  /// The last message is the assistant's and unfinished: it is left open, without its EOS, for the
+  /// model to go on.
+  bool continue_last = false;
+};
+
 /// The conversation, ready for the assistant to continue when the last message is not its own.
-/// kInvalidArgument for an empty conversation, an unknown role, or roles a format cannot express.
+/// kInvalidArgument for an empty conversation, an unknown role, or roles a format cannot express,
+/// naming the message by its index from 0.
 Result<RenderedChat> RenderChat(ChatFormat format, std::span<const ChatMessage> messages,
-                                const Tokenizer& tokenizer);
+                                const Tokenizer& tokenizer, ChatOptions options = {});
 
 }  // namespace octet
