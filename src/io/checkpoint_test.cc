@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
+#include "io/safetensors.h"
+#include "io/torch_checkpoint.h"
+#include "support/damage.h"
 #include "support/shared_data.h"
 #include "support/temp_folder.h"
 #include "support/torch_file.h"
@@ -286,6 +290,52 @@ TEST(ReferenceModels, ShardedSafetensorsAndTorchFilesHoldTheSameBytes) {
 TEST(ReferenceModels, BothLayoutsOfSafetensorsHoldTheSameBytes) {
   OCTET_NEEDS_SHARED_DATA();
   ExpectSameTensors("mixtral-tiny-swa/hf-bf16", "mixtral-tiny-swa/mistral-bf16-st");
+}
+
+std::vector<float> Values(const Checkpoint& checkpoint, std::string_view name) {
+  const TensorInfo* const info = checkpoint.tensors->Find(name);
+  if (info == nullptr) throw std::runtime_error("no tensor " + std::string(name));
+  const auto data = checkpoint.tensors->Data(*info);
+  std::vector<float> values(static_cast<size_t>(info->values()));
+  Info(info->format).decode(data->data(), info->values(), values.data());
+  return values;
+}
+
+// The model is exact in bfloat16 and in float16.
+TEST(ReferenceModels, SafetensorsAndGgufHoldTheSameValues) {
+  OCTET_NEEDS_SHARED_DATA();
+  const Checkpoint hf = OpenReference("mixtral-tiny/hf-bf16-sharded");
+  const Checkpoint gguf = OpenReference("mixtral-tiny/gguf");
+  for (const auto& [a, b] :
+       {std::pair("model.embed_tokens.weight", "token_embd.weight"),
+        std::pair("lm_head.weight", "output.weight"),
+        std::pair("model.norm.weight", "output_norm.weight"),
+        std::pair("model.layers.3.self_attn.v_proj.weight", "blk.3.attn_v.weight")}) {
+    EXPECT_EQ(Values(hf, a), Values(gguf, b)) << a;
+  }
+}
+
+TEST(ReferenceModels, DamagedFilesAreRefusedOrRead) {
+  OCTET_NEEDS_SHARED_DATA();
+  const auto models = SharedData() / "reference/models";
+  const auto check = [](const std::filesystem::path& path, size_t head, auto add) {
+    const auto file = MappedFile::Open(path);
+    ASSERT_TRUE(file) << file.error().message;
+    const auto parse = [&](std::span<const std::byte> bytes) {
+      MappedTensors tensors;
+      if (!add(tensors, bytes, "damaged", OpenMode::kFull)) return false;
+      testing::TouchAll(tensors);
+      return true;
+    };
+    const std::string_view good(reinterpret_cast<const char*>(file->bytes().data()),
+                                file->bytes().size());
+    testing::ExpectTruncationsRefused(good, parse);
+    testing::SurviveByteFlips(good, head, 1000, 20240119, parse);
+  };
+  using Add = Status (*)(MappedTensors&, std::span<const std::byte>, std::string_view, OpenMode);
+  check(models / "mixtral-train/hf-f32/model.safetensors", 4000, static_cast<Add>(AddSafetensors));
+  check(models / "mixtral-train/mistral-f32-pth/consolidated.00.pth", 4000,
+        static_cast<Add>(AddTorchCheckpoint));
 }
 
 TEST(ReferenceModels, AFolderOfOneGgufIsThatModel) {
