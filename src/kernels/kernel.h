@@ -15,8 +15,11 @@
 #include <cstdint>
 
 #include "cpu/isa_bits.h"
+#include "quant/activation.h"
 #include "quant/format.h"
+#include "quant/integer_dot.h"
 #include "quant/layout.h"
+#include "quant/panel16.h"
 
 namespace octet {
 
@@ -27,7 +30,13 @@ enum class Arithmetic : uint8_t {
 };
 constexpr int kArithmeticCount = 2;
 
-enum class KernelOp : uint8_t { kMatmul, kAttendBlock };
+enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kQuantize };
+
+/// What a matmul reads as x.
+enum class Activations : uint8_t {
+  kFloat,  // MatmulArgs::x
+  kInt8,   // MatmulArgs::xq, and the product is the one of quant/integer_dot.h, bit for bit
+};
 
 /// y[t][r] = Σ_k x[t][k] · w[r][k] for t < tokens, r < rows. Overwrites y.
 ///
@@ -46,6 +55,14 @@ struct MatmulArgs {
   int64_t tokens;
   DecodeFn decode;  // of the weight format; for kernels that decode through memory
   float* scratch;   // descriptor.scratch_floats floats, 64-byte aligned, this thread's alone
+  // Instead of x where the activations are kInt8: block b (256 columns) of token t is
+  // xq[b * xq_tokens + t]. Block-major, so that the tokens of a block are dense in the cache and an
+  // AMX tile of 16 of them never falls into one cache set.
+  const ActivationBlock* xq;
+  int64_t xq_tokens;
+  // Repacks row-major blocks (quant/panel16.h); for kernels that take them so.
+  PackStepFn pack;
+  IntegerDotFn dot;  // of the weight format; for the reference
 };
 
 /// One block of keys against the query heads that share a key/value head; online softmax
@@ -84,23 +101,32 @@ constexpr int kExpTerms = 8;  // Taylor to r^7: its error at |r| = ln 2 / 2 is 0
 constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
                                        1.0f / 6,    0.5f,       1.0f,       1.0f};
 
-/// The speed of a kernel that exists to be compared with.
-constexpr int32_t kOracleOnly = -1;
+/// One row of activations to int8 blocks, as quant/activation.h defines them, bit for bit.
+struct QuantizeArgs {
+  const float* x;
+  int64_t cols;
+  ActivationBlock* out;  // block b to out[b * out_stride]
+  int64_t out_stride;
+};
 
 struct KernelDescriptor {
   const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list
   KernelOp op;
   uint32_t isa;   // IsaBits it needs, all of them
-  int32_t speed;  // the registry takes the highest among those that fit; kOracleOnly: never
+  int32_t speed;  // the registry takes the highest among those that fit
   // kMatmul:
   bool any_format;  // reads every format through MatmulArgs::decode
   Format format;    // else the one it reads
   Layout layout;
   Arithmetic arithmetic;
+  Activations activations;
+  int32_t min_tokens;  // taken from this many tokens on (right for fewer too); 0 and 1: always
   int32_t scratch_floats;
   void (*matmul)(const MatmulArgs&);
   // kAttendBlock:
   void (*attend_block)(const AttendBlockArgs&);
+  // kQuantize:
+  void (*quantize)(const QuantizeArgs&);
 };
 
 }  // namespace octet

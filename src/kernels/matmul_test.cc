@@ -164,8 +164,10 @@ TEST(SelectKernels, HasAKernelForEverythingOnEveryInstructionSet) {
     const KernelTable table = SelectKernels(isa);
     ASSERT_NE(table.attend_block, nullptr);
     EXPECT_EQ(table.attend_block->isa & ~isa, 0u);
-    for (const auto& of_format : table.matmul) {
-      for (const KernelDescriptor* kernel : of_format) {
+    for (int f = 0; f < kFormatCount; ++f) {
+      for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
+        const KernelDescriptor* kernel =
+            table.Matmul(static_cast<Format>(f), Layout::kRowMajor, arithmetic, 1);
         ASSERT_NE(kernel, nullptr);
         EXPECT_EQ(kernel->isa & ~isa, 0u);
       }

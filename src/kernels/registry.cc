@@ -29,14 +29,35 @@ bool IsFaster(const KernelDescriptor& kernel, const KernelDescriptor* best) {
   return kernel.speed > best->speed;
 }
 
-const KernelDescriptor* BestMatmul(uint32_t isa, Format format, Arithmetic arithmetic) {
+struct MatmulKey {
+  Arithmetic arithmetic;
+  Layout layout;
+  Format format;
+};
+
+bool Fits(const KernelDescriptor& kernel, uint32_t isa, const MatmulKey& key) {
+  // "Any format" of a kernel with int8 activations means any quantised one.
+  if (kernel.activations == Activations::kInt8 && FindIntegerDot(key.format) == nullptr)
+    return false;
+  return kernel.op == KernelOp::kMatmul && (kernel.isa & ~isa) == 0 &&
+         kernel.layout == key.layout && (kernel.any_format || kernel.format == key.format) &&
+         (kernel.arithmetic == key.arithmetic || key.arithmetic == Arithmetic::kFast);
+}
+
+const KernelDescriptor* BestMatmul(uint32_t isa, const MatmulKey& key, bool for_many) {
   const KernelDescriptor* best = nullptr;
   for (const KernelDescriptor* kernel : AllKernels()) {
-    const bool fits = kernel->op == KernelOp::kMatmul && kernel->speed != kOracleOnly &&
-                      (kernel->isa & ~isa) == 0 &&
-                      (kernel->any_format || kernel->format == format) &&
-                      (kernel->arithmetic == arithmetic || arithmetic == Arithmetic::kFast);
-    if (fits && IsFaster(*kernel, best)) best = kernel;
+    if ((kernel->min_tokens > 1) != for_many || !Fits(*kernel, isa, key)) continue;
+    if (IsFaster(*kernel, best)) best = kernel;
+  }
+  return best;
+}
+
+/// For the ops that have one kernel an instruction set.
+const KernelDescriptor* Best(uint32_t isa, KernelOp op) {
+  const KernelDescriptor* best = nullptr;
+  for (const KernelDescriptor* kernel : AllKernels()) {
+    if (kernel->op == op && (kernel->isa & ~isa) == 0 && IsFaster(*kernel, best)) best = kernel;
   }
   return best;
 }
@@ -51,17 +72,17 @@ const std::vector<const KernelDescriptor*>& AllKernels() {
 KernelTable SelectKernels(uint32_t isa) {
   KernelTable table;
   table.isa = isa;
-  for (int f = 0; f < kFormatCount; ++f) {
-    for (int a = 0; a < kArithmeticCount; ++a) {
-      table.matmul[f][a] = BestMatmul(isa, static_cast<Format>(f), static_cast<Arithmetic>(a));
+  for (int a = 0; a < kArithmeticCount; ++a) {
+    for (int l = 0; l < kLayoutCount; ++l) {
+      for (int f = 0; f < kFormatCount; ++f) {
+        const MatmulKey key{static_cast<Arithmetic>(a), static_cast<Layout>(l),
+                            static_cast<Format>(f)};
+        table.matmul_[a][l][f] = {BestMatmul(isa, key, false), BestMatmul(isa, key, true)};
+      }
     }
   }
-  for (const KernelDescriptor* kernel : AllKernels()) {
-    if (kernel->op == KernelOp::kAttendBlock && (kernel->isa & ~isa) == 0 &&
-        IsFaster(*kernel, table.attend_block)) {
-      table.attend_block = kernel;
-    }
-  }
+  table.attend_block = Best(isa, KernelOp::kAttendBlock);
+  table.quantize = Best(isa, KernelOp::kQuantize);
   return table;
 }
 

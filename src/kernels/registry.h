@@ -15,10 +15,29 @@ const std::vector<const KernelDescriptor*>& AllKernels();
 
 /// The fastest kernels that `isa` allows: what ops call. A missing fast kernel is never an error;
 /// the table falls back to a slower instruction set and at last to the reference.
-struct KernelTable {
+class KernelTable {
+ public:
   uint32_t isa = 0;
-  std::array<std::array<const KernelDescriptor*, kArithmeticCount>, kFormatCount> matmul = {};
   const KernelDescriptor* attend_block = nullptr;
+  const KernelDescriptor* quantize = nullptr;
+
+  /// The kernel for that many tokens; nullptr when no kernel reads the format in that layout (a
+  /// row-major one always exists). All choices for one matrix and arithmetic give the same bits.
+  const KernelDescriptor* Matmul(Format format, Layout layout, Arithmetic arithmetic,
+                                 int64_t tokens) const {
+    const Choice& choice = matmul_[static_cast<size_t>(arithmetic)][static_cast<size_t>(layout)]
+                                  [static_cast<size_t>(format)];
+    return choice.many != nullptr && tokens >= choice.many->min_tokens ? choice.many : choice.few;
+  }
+
+ private:
+  friend KernelTable SelectKernels(uint32_t isa);
+  struct Choice {
+    const KernelDescriptor* few = nullptr;
+    const KernelDescriptor* many = nullptr;  // from its min_tokens on, where that is above 1
+  };
+  std::array<std::array<std::array<Choice, kFormatCount>, kLayoutCount>, kArithmeticCount> matmul_ =
+      {};
 };
 KernelTable SelectKernels(uint32_t isa);
 

@@ -7,6 +7,7 @@
 
 #include "quant/format.h"
 #include "quant/layout.h"
+#include "quant/panel16.h"
 
 namespace octet {
 
@@ -19,8 +20,11 @@ struct WeightMatrix {
   int64_t cols = 0;
   const std::byte* data = nullptr;
 
+  /// Of a row in the file's order.
   int64_t row_bytes() const { return FormatBytes(format, cols); }
-  int64_t bytes() const { return rows * row_bytes(); }
+  int64_t bytes() const {
+    return layout == Layout::kPanel16 ? Panel16Bytes(format, rows, cols) : rows * row_bytes();
+  }
   explicit operator bool() const { return data != nullptr; }
 };
 

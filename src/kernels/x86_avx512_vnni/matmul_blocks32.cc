@@ -1,0 +1,167 @@
+// Panels of the formats with a step per 32 values (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL), and
+// IQ4_XS, whose groups of 32 have integer scales, times int8 activations.
+#include "kernels/x86_avx512_vnni/panel.h"
+
+namespace octet {
+namespace {
+
+// How a format gives its codes: Codes(main, b, w) sets the unsigned codes of values 4w … 4w + 3 of
+// block b (low) and of the values 16 further (high). kOffset is what the codes lie above their
+// value.
+
+struct Q4_0Codes {
+  static constexpr int kWords = 32, kOffset = 8;
+  static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
+    const __m512i nibble = _mm512_set1_epi8(0x0f), word = LoadWord(main, 4 * b + w);
+    *low = _mm512_and_si512(word, nibble);
+    *high = _mm512_and_si512(_mm512_srli_epi16(word, 4), nibble);
+  }
+};
+struct Q4_1Codes : Q4_0Codes {
+  static constexpr int kOffset = 0;
+};
+
+struct Q5_0Codes {
+  static constexpr int kWords = 40, kOffset = 16;
+  static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
+    Q4_0Codes::Codes(main, b, w, low, high);
+    *low = WithFifthBit(main, b, w, *low);
+    *high = WithFifthBit(main, b, 4 + w, *high);
+  }
+  static __m512i WithFifthBit(const std::byte* main, int b, int word, __m512i nibbles) {
+    const std::byte* p = main + 64 * (32 + word);
+    // Every block looks at these words; the first one asks for the next step's.
+    if (b == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
+    const __m512i bits = _mm512_srl_epi16(_mm512_load_si512(p), _mm_cvtsi32_si128(b));
+    const __m512i one = _mm512_and_si512(bits, _mm512_set1_epi8(1));
+    return _mm512_or_si512(nibbles, _mm512_slli_epi16(one, 4));
+  }
+};
+struct Q5_1Codes : Q5_0Codes {
+  static constexpr int kOffset = 0;
+};
+
+struct Q8_0Codes {
+  static constexpr int kWords = 64, kOffset = 128;
+  static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
+    *low = LoadWord(main, 8 * b + w);
+    *high = LoadWord(main, 8 * b + 4 + w);
+  }
+};
+
+struct Iq4Codes {
+  static constexpr int kWords = 32, kOffset = 128;
+  static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
+    // The levels of quant/iq4_nl.h, each plus 128.
+    const __m512i levels = _mm512_broadcast_i32x4(_mm_setr_epi8(
+        1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141),
+        static_cast<char>(153), static_cast<char>(166), static_cast<char>(181),
+        static_cast<char>(197), static_cast<char>(217), static_cast<char>(241)));
+    Q4_0Codes::Codes(main, b, w, low, high);
+    *low = _mm512_shuffle_epi8(levels, *low);
+    *high = _mm512_shuffle_epi8(levels, *high);
+  }
+};
+
+/// isum[t] of block b: Σ (code - offset) · activation.
+template <class C, int N>
+void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*start)[16],
+               __m512i* isum) {
+  __m512i low[N], high[N];
+  for (int t = 0; t < N; ++t) {
+    low[t] = _mm512_set1_epi32(start[t][2 * b]);
+    high[t] = _mm512_set1_epi32(start[t][2 * b + 1]);
+  }
+  for (int w = 0; w < 4; ++w) {
+    __m512i low_codes, high_codes;
+    C::Codes(main, b, w, &low_codes, &high_codes);
+    for (int t = 0; t < N; ++t) {
+      low[t] = _mm512_dpbusd_epi32(low[t], low_codes, x.Four(t, 32 * b + 4 * w));
+      high[t] = _mm512_dpbusd_epi32(high[t], high_codes, x.Four(t, 32 * b + 16 + 4 * w));
+    }
+  }
+  for (int t = 0; t < N; ++t) isum[t] = _mm512_add_epi32(low[t], high[t]);
+}
+
+/// A float scale a block, and with kMins an offset: value = d · (code - kOffset) + m.
+template <class C, bool kMins>
+struct FloatBlocks {
+  static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
+
+  template <int N>
+  static void Step(const std::byte* main, const std::byte*, const StepX<N>& x, __m512* acc) {
+    alignas(64) int32_t start[N][16];
+    OffsetStarts(x, C::kOffset, start);
+    const std::byte* scales = main + 64 * C::kWords;
+    for (int i = 0; i < (kMins ? 8 : 4); ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(scales + 64 * i + kPrefetchBytes), _MM_HINT_T0);
+    }
+    __m512 v[N];
+    for (int t = 0; t < N; ++t) v[t] = _mm512_setzero_ps();
+    for (int b = 0; b < 8; ++b) {
+      __m512i isum[N];
+      BlockSums<C, N>(main, b, x, start, isum);
+      const __m512 d = LoadHalves(scales + 32 * b);
+      for (int t = 0; t < N; ++t) v[t] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(isum[t]), v[t]);
+      if (!kMins) continue;
+      const __m512 m = LoadHalves(scales + 256 + 32 * b);
+      for (int t = 0; t < N; ++t) {
+        const __m512 sum = _mm512_set1_ps(static_cast<float>(x.block[t].sum32[b]));
+        v[t] = _mm512_fmadd_ps(m, sum, v[t]);
+      }
+    }
+    for (int t = 0; t < N; ++t) acc[t] = _mm512_fmadd_ps(v[t], x.Scale(t), acc[t]);
+  }
+};
+
+struct Iq4_Xs {
+  static constexpr int kMainBytes = 2112, kTailBytes = 64;
+
+  template <int N>
+  static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
+    alignas(64) int32_t start[N][16];
+    OffsetStarts(x, Iq4Codes::kOffset, start);
+    // Group g: bits 4g of `low`, 2g of `top`.
+    const __m512i low = LoadWord(main, 32);
+    const __m512i top =
+        _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(tail)));
+    __m512i total[N];
+    for (int t = 0; t < N; ++t) total[t] = _mm512_setzero_si512();
+    for (int g = 0; g < 8; ++g) {
+      __m512i isum[N];
+      BlockSums<Iq4Codes, N>(main, g, x, start, isum);
+      const __m512i low_bits =
+          _mm512_and_si512(_mm512_srl_epi32(low, _mm_cvtsi32_si128(4 * g)), _mm512_set1_epi32(15));
+      const __m512i top_bits =
+          _mm512_and_si512(_mm512_srl_epi32(top, _mm_cvtsi32_si128(2 * g)), _mm512_set1_epi32(3));
+      const __m512i scale = _mm512_sub_epi32(
+          _mm512_or_si512(low_bits, _mm512_slli_epi32(top_bits, 4)), _mm512_set1_epi32(32));
+      for (int t = 0; t < N; ++t) {
+        total[t] = _mm512_add_epi32(total[t], _mm512_mullo_epi32(isum[t], scale));
+      }
+    }
+    const __m512 d = LoadHalves(tail + 32);
+    for (int t = 0; t < N; ++t) {
+      const __m512 v = _mm512_mul_ps(d, _mm512_cvtepi32_ps(total[t]));
+      acc[t] = _mm512_fmadd_ps(v, x.Scale(t), acc[t]);
+    }
+  }
+};
+
+}  // namespace
+
+using Q4_0 = FloatBlocks<Q4_0Codes, false>;
+using Q4_1 = FloatBlocks<Q4_1Codes, true>;
+using Q5_0 = FloatBlocks<Q5_0Codes, false>;
+using Q5_1 = FloatBlocks<Q5_1Codes, true>;
+using Q8_0 = FloatBlocks<Q8_0Codes, false>;
+using Iq4_Nl = FloatBlocks<Iq4Codes, false>;
+
+OCTET_KERNELS(x86_avx512_vnni_matmul_blocks32) = {
+    OCTET_VNNI_KERNELS("q4_0", kQ4_0, Q4_0),       OCTET_VNNI_KERNELS("q4_1", kQ4_1, Q4_1),
+    OCTET_VNNI_KERNELS("q5_0", kQ5_0, Q5_0),       OCTET_VNNI_KERNELS("q5_1", kQ5_1, Q5_1),
+    OCTET_VNNI_KERNELS("q8_0", kQ8_0, Q8_0),       OCTET_VNNI_KERNELS("iq4_nl", kIq4_Nl, Iq4_Nl),
+    OCTET_VNNI_KERNELS("iq4_xs", kIq4_Xs, Iq4_Xs), {},
+};
+
+}  // namespace octet

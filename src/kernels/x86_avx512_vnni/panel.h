@@ -1,0 +1,194 @@
+// The walk over a kPanel16 matrix that all formats share; a format adds what happens in one step.
+// Included by kernel files only: everything is local to the file that includes it.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/kernel.h"
+#include "quant/panel16.h"
+
+namespace octet {
+namespace {
+
+// Lines are fetched into the first-level cache this far ahead of their use, about two steps of
+// Q4_K: a core that waits for each step reads at 60 % of what it can.
+constexpr int64_t kPrefetchBytes = 4608;
+
+/// The activations of N tokens in one step.
+template <int N>
+struct StepX {
+  const ActivationBlock* block;  // [N]
+
+  /// Four neighbouring codes of token t, in every lane.
+  __m512i Four(int t, int k) const {
+    int32_t four;
+    __builtin_memcpy(&four, block[t].q + k, sizeof(four));
+    return _mm512_set1_epi32(four);
+  }
+  __m512 Scale(int t) const { return _mm512_set1_ps(block[t].scale); }
+};
+
+/// One 64-byte word of the panel, whose successor some steps on is asked for.
+inline __m512i LoadWord(const std::byte* main, int word) {
+  const std::byte* p = main + 64 * word;
+  _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
+  return _mm512_load_si512(p);
+}
+
+/// Sixteen binary16 to float.
+inline __m512 LoadHalves(const std::byte* p) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+/// Lane byte `j` (0..3) of every lane, as an unsigned or signed 32-bit value.
+inline __m512i UnsignedByte(__m512i words, int j) {
+  const __m512i shifted = _mm512_srli_epi32(words, 8 * static_cast<unsigned>(j));
+  return j == 3 ? shifted : _mm512_and_si512(shifted, _mm512_set1_epi32(0xff));
+}
+inline __m512i SignedByte(__m512i words, int j) {
+  return _mm512_srai_epi32(_mm512_slli_epi32(words, 8 * static_cast<unsigned>(3 - j)), 24);
+}
+
+/// start[t][g] = -offset · (sum of the 16 activation codes of group g), for codes that count from
+/// it.
+template <int N>
+void OffsetStarts(const StepX<N>& x, int offset, int32_t (*start)[16]) {
+  for (int t = 0; t < N; ++t) {
+    const __m512i sums = _mm512_cvtepi16_epi32(
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(x.block[t].sum16)));
+    _mm512_store_si512(start[t], _mm512_mullo_epi32(sums, _mm512_set1_epi32(-offset)));
+  }
+}
+
+/// isum[t] += Σ over the four runs of sum[t][run] · scale. The sums fit 16 bits, so two runs make
+/// the pairs of one vpdpwssd (a vpmulld is twice as slow); scale_pair(p) holds those of runs 2p, 2p
+/// + 1.
+template <int N, class ScalePair>
+void AddScaledPairs(ScalePair scale_pair, const __m512i (*sum)[4], __m512i* isum) {
+  for (int pair = 0; pair < 2; ++pair) {
+    const __m512i scale = scale_pair(pair);
+    for (int t = 0; t < N; ++t) {
+      const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaa, sum[t][2 * pair],
+                                                   _mm512_slli_epi32(sum[t][2 * pair + 1], 16));
+      isum[t] = _mm512_dpwssd_epi32(isum[t], both, scale);
+    }
+  }
+}
+
+/// Where step s of a panel lies (quant/panel16.h).
+template <class F>
+struct StepPlace {
+  StepPlace(const std::byte* panel, int64_t s, int64_t steps) {
+    const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
+    const std::byte* pair = panel + (s - partner) * (F::kMainBytes + F::kTailBytes);
+    main = pair + partner * F::kMainBytes;
+    tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
+  }
+  const std::byte *main, *tail;
+};
+
+inline void StoreRows(const MatmulArgs& args, int64_t token, int64_t row, __m512 values) {
+  const int64_t rows = args.rows - row;
+  const auto mask = static_cast<__mmask16>(rows >= 16 ? 0xffff : (1u << rows) - 1);
+  _mm512_mask_storeu_ps(args.y + token * args.y_stride + row, mask, values);
+}
+
+/// N tokens from token t on of the panel that starts at `row`.
+template <class F, int N>
+void RunTokens(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  __m512 acc[N];
+  for (int i = 0; i < N; ++i) acc[i] = _mm512_setzero_ps();
+  for (int64_t s = 0; s < steps; ++s) {
+    const StepPlace<F> place(panel, s, steps);
+    F::template Step<N>(place.main, place.tail, StepX<N>{args.xq + s * args.xq_tokens + t}, acc);
+  }
+  for (int i = 0; i < N; ++i) StoreRows(args, t + i, row, acc[i]);
+}
+
+/// Calls run.template operator()<N>(t) for groups of at most four tokens.
+template <class Run>
+void ForTokenGroups(int64_t tokens, Run run) {
+  int64_t t = 0;
+  for (; t + 4 <= tokens; t += 4) run.template operator()<4>(t);
+  switch (tokens - t) {
+    case 3:
+      run.template operator()<3>(t);
+      break;
+    case 2:
+      run.template operator()<2>(t);
+      break;
+    case 1:
+      run.template operator()<1>(t);
+      break;
+    default:
+      break;
+  }
+}
+
+/// Layout::kPanel16.
+template <class F>
+void MatmulPanels(const MatmulArgs& args) {
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  const int64_t panel_bytes = (steps * (F::kMainBytes + F::kTailBytes) + 63) / 64 * 64;
+  const std::byte* panel = args.w;
+  for (int64_t row = 0; row < args.rows; row += kPanelRows, panel += panel_bytes) {
+    ForTokenGroups(args.tokens, [&]<int N>(int64_t t) { RunTokens<F, N>(args, panel, row, t); });
+  }
+}
+
+constexpr int64_t kTokenChunk = 256;       // tokens that share a repacked step
+constexpr int64_t kStepFloats = 4608 / 4;  // one step of any format
+
+/// Layout::kRowMajor: each step is repacked into scratch, then serves all tokens. Same bits as
+/// packed; for one token the repacking takes longer than the products.
+template <class F>
+void MatmulRowMajor(const MatmulArgs& args) {
+  constexpr int64_t kStepRowBytes = (F::kMainBytes + F::kTailBytes) / kPanelRows;
+  auto* step = reinterpret_cast<std::byte*>(args.scratch);
+  auto* acc = reinterpret_cast<__m512*>(args.scratch + kStepFloats);
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  for (int64_t row = 0; row < args.rows; row += kPanelRows) {
+    for (int64_t chunk = 0; chunk < args.tokens; chunk += kTokenChunk) {
+      const int64_t left = args.tokens - chunk, tokens = left < kTokenChunk ? left : kTokenChunk;
+      for (int64_t t = 0; t < tokens; ++t) acc[t] = _mm512_setzero_ps();
+      for (int64_t s = 0; s < steps; ++s) {
+        const std::byte* rows[kPanelRows];
+        for (int64_t r = 0; r < kPanelRows; ++r) {
+          rows[r] = row + r < args.rows ? args.w + (row + r) * args.w_row_bytes + s * kStepRowBytes
+                                        : nullptr;
+        }
+        args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
+        ForTokenGroups(tokens, [&]<int N>(int64_t t) {
+          const StepX<N> x{args.xq + s * args.xq_tokens + chunk + t};
+          F::template Step<N>(step, step + F::kMainBytes, x, acc + t);
+        });
+      }
+      for (int64_t t = 0; t < tokens; ++t) StoreRows(args, chunk + t, row, acc[t]);
+    }
+  }
+}
+
+constexpr int32_t kRowMajorScratch = kStepFloats + 16 * kTokenChunk;
+
+}  // namespace
+}  // namespace octet
+
+/// The two descriptors of a format: from packed panels, and from the file's rows.
+#define OCTET_VNNI_KERNELS(format_name, id, step)                                        \
+  {.name = "x86_avx512_vnni/matmul_" format_name ".panel16",                             \
+   .op = KernelOp::kMatmul,                                                              \
+   .isa = kIsaAvx512 | kIsaAvx512Vnni,                                                   \
+   .speed = 30,                                                                          \
+   .format = Format::id,                                                                 \
+   .layout = Layout::kPanel16,                                                           \
+   .arithmetic = Arithmetic::kFast,                                                      \
+   .activations = Activations::kInt8,                                                    \
+   .matmul = MatmulPanels<step>},                                                        \
+  {                                                                                      \
+    .name = "x86_avx512_vnni/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, \
+    .isa = kIsaAvx512 | kIsaAvx512Vnni, .speed = 30, .format = Format::id,               \
+    .layout = Layout::kRowMajor, .arithmetic = Arithmetic::kFast,                        \
+    .activations = Activations::kInt8, .scratch_floats = kRowMajorScratch,               \
+    .matmul = MatmulRowMajor<step>                                                       \
+  }
