@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 #include "cpu/isa.h"
@@ -31,7 +32,9 @@ Status CheckOptions(const EngineOptions& o) {
 
 std::vector<int32_t> EndIds(const Tokenizer& tokenizer, const Request& request) {
   std::vector<int32_t> ids = request.stop_ids;
-  if (tokenizer.vocabulary().eos >= 0) ids.push_back(tokenizer.vocabulary().eos);
+  const Vocabulary& vocabulary = tokenizer.vocabulary();
+  if (vocabulary.eos >= 0) ids.push_back(vocabulary.eos);
+  ids.insert(ids.end(), vocabulary.extra_eos.begin(), vocabulary.extra_eos.end());
   return ids;
 }
 
@@ -62,17 +65,23 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       pool_(options.threads),
       pages_(std::move(cache)) {}
 
-Status Engine::CheckRequest(const Request& request) const {
+Status Engine::CheckPrompt(std::span<const int32_t> prompt) const {
   const auto vocab_size = static_cast<int32_t>(model_.config().vocab_size);
-  if (request.prompt.empty()) {
+  if (prompt.empty()) {
     return Err(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token (BOS)");
   }
-  for (const int32_t id : request.prompt) {
+  for (const int32_t id : prompt) {
     if (id < 0 || id >= vocab_size) {
       return Err(ErrorCode::kInvalidArgument,
                  "the prompt has token {}, but the model's ids are 0 to {}", id, vocab_size - 1);
     }
   }
+  return {};
+}
+
+Status Engine::CheckRequest(const Request& request) const {
+  OCTET_TRY(CheckPrompt(request.prompt));
+  const auto vocab_size = static_cast<int32_t>(model_.config().vocab_size);
   if (static_cast<int64_t>(request.prompt.size()) >= options_.max_context) {
     return Err(ErrorCode::kInvalidArgument,
                "the prompt has {} tokens, but the context holds {} and the answer needs room; "
@@ -242,6 +251,37 @@ void Engine::Finish(Sequence& s, FinishReason reason, Event& event) {
   event.finish = stopped ? FinishReason::kStop : reason;
   event.cached_tokens = s.cached_tokens;
   pages_.Retire(s);
+}
+
+Result<std::vector<float>> Engine::AllLogits(std::span<const int32_t> ids) {
+  OCTET_TRY(CheckPrompt(ids));
+  const auto n = static_cast<int64_t>(ids.size());
+  if (n > options_.max_context) {
+    return Err(ErrorCode::kInvalidArgument, "{} tokens, but the context holds {}", n,
+               options_.max_context);
+  }
+  const int64_t pages = (n + options_.page_tokens - 1) / options_.page_tokens;
+  OCTET_ASSIGN(KvCache cache,
+               KvCache::Create(model_.config(), {options_.kv_format, options_.page_tokens, pages}));
+  const int32_t sequence = cache.AddSequence();
+  OCTET_TRY(cache.Reserve(sequence, n));
+  const int64_t vocab_size = model_.config().vocab_size;
+  std::vector<float> all(static_cast<size_t>(n * vocab_size));
+  Context context{pool_, kernels_, scratch_, options_.arithmetic};
+  for (int64_t done = 0; done < n;) {
+    const int64_t count = std::min<int64_t>(n - done, options_.max_batch_tokens);
+    const auto rows = static_cast<size_t>(count);
+    std::vector<int32_t> position(rows), logit_rows(rows), sequences(rows, sequence);
+    std::iota(position.begin(), position.end(), static_cast<int32_t>(done));
+    std::iota(logit_rows.begin(), logit_rows.end(), 0);
+    Arena::Scope scope(scratch_);
+    const Batch batch{ids.subspan(static_cast<size_t>(done), rows), position, sequences,
+                      logit_rows};
+    const View<float, 2> logits = Forward(model_, batch, cache, {}, context);
+    std::copy_n(logits.data, count * vocab_size, all.begin() + done * vocab_size);
+    done += count;
+  }
+  return all;
 }
 
 }  // namespace octet

@@ -53,6 +53,10 @@ class Engine {
   /// A request that uses it goes on without.
   void CloseSession(int64_t session) { pages_.CloseSession(session); }
 
+  /// Logits [ids.size(), vocab] of every position of one text, apart from all requests.
+  Result<std::vector<float>> AllLogits(std::span<const int32_t> ids);
+
+  int threads() const { return pool_.threads(); }
   const EngineOptions& options() const { return options_; }
   int64_t free_pages() const { return pages_.free_pages(); }
   /// How often a sequence lost its pages to an older one.
@@ -62,6 +66,7 @@ class Engine {
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
          const KernelTable& kernels, KvCache cache);
 
+  Status CheckPrompt(std::span<const int32_t> prompt) const;
   Status CheckRequest(const Request& request) const;
   void AdmitWaiting();
   void MakeRoomForDecode();
