@@ -46,6 +46,10 @@ THIRD_PARTY = {
     "benchmark": "bench",
     "immintrin.h": "kernels cpu",
     "cpuid.h": "cpu",
+    # C's, in the C interface and its example.
+    "stddef.h": "include",
+    "stdint.h": "include",
+    "stdio.h": "examples",
     # The operating system's.
     "sys": "base cpu io api apps test tests",
     "asm": "cpu",
@@ -63,6 +67,7 @@ THIRD_PARTY = {
 PUBLIC = {
     "octet/error.h": {"base"},
     "octet/version.h": {"base"},
+    "octet/progress.h": {"base"},
     "octet/sampling.h": {"sample"},
     "octet/chat.h": {"text"},
     "octet/generation.h": {"engine"},

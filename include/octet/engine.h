@@ -39,7 +39,7 @@ struct ModelInfo {
   int64_t trained_context = 0;  // the model's own
   int64_t weight_bytes = 0;
   int64_t kv_bytes_per_token = 0;
-  std::string chat_format;  // "mistral-v1", "llama2", "chatml", "zephyr"; "raw" for a base model
+  std::string chat_format;  // "mistral-v1", "chatml" …; "raw" for a base model
   int threads = 0;
   double load_s = 0;
 };
@@ -145,6 +145,8 @@ class Conversation {
   /// Answers the last user message anew, in place of the answer it has.
   Result<GenerateResult> Retry(const GenerateOptions& options = {},
                                const PieceCallback& callback = {});
+  /// The name of the format messages are rendered in.
+  std::string_view chat_format() const;
   /// The rendered conversation's length in tokens.
   Result<int64_t> Tokens() const;
 

@@ -1,0 +1,183 @@
+#include "api/language_model.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "api/guard.h"
+#include "cpu/isa.h"
+#include "io/checkpoint.h"
+#include "model/forward.h"
+
+namespace octet {
+namespace {
+
+double Seconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
+Result<EngineOptions> ReadOptions(const LoadOptions& options, const ModelConfig& config) {
+  EngineOptions o;
+  o.threads = options.threads;
+  o.max_batch_tokens = options.max_batch_tokens;
+  const std::optional<Format> format = FormatFromName(options.kv_type);
+  if (!format) {
+    return Err(ErrorCode::kInvalidArgument, "kv type \"{}\": expected f32, f16, bf16 or q8_0",
+               options.kv_type);
+  }
+  o.kv_format = *format;
+  if (options.arithmetic != "fast" && options.arithmetic != "float32") {
+    return Err(ErrorCode::kInvalidArgument, "arithmetic \"{}\": expected fast or float32",
+               options.arithmetic);
+  }
+  o.arithmetic = options.arithmetic == "fast" ? Arithmetic::kFast : Arithmetic::kFloat32;
+  if (options.context < 0) {
+    return Err(ErrorCode::kInvalidArgument,
+               "context is {}, expected 1 or more, or 0 for the model's", options.context);
+  }
+  constexpr int64_t kDefaultContext = 8192;
+  o.max_context =
+      options.context > 0 ? options.context : std::min(config.context_len, kDefaultContext);
+  return o;
+}
+
+struct Loaded {
+  Checkpoint checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string name;
+};
+
+Result<Loaded> Open(const std::string& path) {
+  if (path.empty()) {
+    return Err(ErrorCode::kInvalidArgument, "no model given; name a folder or a GGUF file");
+  }
+  Loaded loaded;
+  OCTET_ASSIGN(loaded.checkpoint, OpenCheckpoint(path));
+  OCTET_ASSIGN(loaded.tokenizer, LoadTokenizer(path));
+  const std::filesystem::path clean = std::filesystem::path(path).lexically_normal();
+  loaded.name = (clean.has_filename() ? clean : clean.parent_path()).stem().string();
+  return loaded;
+}
+
+ModelInfo Describe(const Model& model, const Engine& engine) {
+  const ModelConfig& config = model.config();
+  const ParameterCount count = CountParameters(config);
+  ModelInfo info;
+  info.architecture = config.architecture;
+  info.parameters = count.total;
+  info.active_parameters = count.active;
+  info.vocab_size = config.vocab_size;
+  info.context = engine.options().max_context;
+  info.trained_context = config.context_len;
+  info.weight_bytes = model.weight_bytes();
+  info.kv_bytes_per_token = KvCache::BytesPerToken(config, engine.options().kv_format);
+  info.threads = engine.threads();
+  return info;
+}
+
+}  // namespace
+
+Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
+  return Guarded([&]() -> Result<LanguageModel> {
+    const auto start = std::chrono::steady_clock::now();
+    auto impl = std::make_shared<Impl>();
+    OCTET_ASSIGN(Loaded loaded, Open(options.model));
+    impl->tokenizer = std::move(loaded.tokenizer);
+    OCTET_ASSIGN(impl->model, Model::Load(std::move(loaded.checkpoint)));
+    OCTET_ASSIGN(const EngineOptions engine_options, ReadOptions(options, impl->model->config()));
+    OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));
+    impl->chat_format = RecogniseChatFormat(impl->tokenizer->vocabulary());
+    impl->info = Describe(*impl->model, *impl->engine);
+    impl->info.name = std::move(loaded.name);
+    impl->info.chat_format = ChatFormatName(impl->chat_format);
+    impl->info.load_s = Seconds(std::chrono::steady_clock::now() - start);
+    return LanguageModel(std::move(impl));
+  });
+}
+
+LanguageModel::LanguageModel(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LanguageModel::~LanguageModel() = default;
+LanguageModel::LanguageModel(LanguageModel&&) noexcept = default;
+LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
+
+const ModelInfo& LanguageModel::info() const { return impl_->info; }
+
+Result<std::vector<int32_t>> LanguageModel::Tokenize(std::string_view text, bool add_bos) const {
+  return Guarded([&]() -> Result<std::vector<int32_t>> {
+    const Vocabulary& vocabulary = impl_->tokenizer->vocabulary();
+    std::vector<int32_t> ids;
+    if (add_bos && vocabulary.add_bos && vocabulary.bos >= 0) ids.push_back(vocabulary.bos);
+    const std::vector<int32_t> encoded = impl_->tokenizer->Encode(text);
+    ids.insert(ids.end(), encoded.begin(), encoded.end());
+    return ids;
+  });
+}
+
+Result<std::string> LanguageModel::Detokenize(std::span<const int32_t> ids) const {
+  return Guarded([&]() -> Result<std::string> { return impl_->tokenizer->Decode(ids); });
+}
+
+Result<GenerateResult> LanguageModel::Generate(std::string_view prompt,
+                                               const GenerateOptions& options,
+                                               const PieceCallback& callback) {
+  OCTET_ASSIGN(const std::vector<int32_t> ids, Tokenize(prompt));
+  return Generate(ids, options, callback);
+}
+
+Result<GenerateResult> LanguageModel::Generate(std::span<const int32_t> prompt,
+                                               const GenerateOptions& options,
+                                               const PieceCallback& callback) {
+  Request request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  // After nothing but BOS the answer is a text of its own.
+  request.at_text_start =
+      prompt.size() == 1 && prompt.front() == impl_->tokenizer->vocabulary().bos;
+  return impl_->Run(std::move(request), options, callback);
+}
+
+Result<GenerateResult> LanguageModel::Chat(std::span<const ChatMessage> messages,
+                                           const GenerateOptions& options,
+                                           const PieceCallback& callback,
+                                           std::string_view chat_format) {
+  OCTET_ASSIGN(const ChatFormat format, impl_->FindChatFormat(chat_format));
+  OCTET_ASSIGN(Request request, impl_->RenderRequest(format, messages));
+  return impl_->Run(std::move(request), options, callback);
+}
+
+Result<std::vector<float>> LanguageModel::Logits(std::span<const int32_t> ids) {
+  return Guarded([&] { return impl_->engine->AllLogits(ids); });
+}
+
+Result<Conversation> LanguageModel::StartConversation(std::string_view chat_format) {
+  OCTET_ASSIGN(const ChatFormat format, impl_->FindChatFormat(chat_format));
+  auto impl = std::make_unique<Conversation::Impl>();
+  impl->owner = impl_;
+  impl->format = format;
+  impl->session = impl_->engine->OpenSession();
+  return Conversation(std::move(impl));
+}
+
+Result<ChatFormat> LanguageModel::Impl::FindChatFormat(std::string_view name) const {
+  if (name.empty()) return chat_format;
+  if (const std::optional<ChatFormat> format = ChatFormatFromName(name)) return *format;
+  std::string names;
+  for (const ChatFormat format : kChatFormats) {
+    names += names.empty() ? "" : ", ";
+    names += ChatFormatName(format);
+  }
+  return Err(ErrorCode::kInvalidArgument, "chat format \"{}\": expected one of {}", name, names);
+}
+
+Result<Request> LanguageModel::Impl::RenderRequest(ChatFormat format,
+                                                   std::span<const ChatMessage> messages) const {
+  return Guarded([&]() -> Result<Request> {
+    OCTET_ASSIGN(RenderedChat chat, RenderChat(format, messages, *tokenizer));
+    Request request;
+    request.prompt = std::move(chat.ids);
+    request.stop_strings = std::move(chat.stop_strings);
+    request.stop_ids = std::move(chat.stop_ids);
+    request.at_text_start = format != ChatFormat::kRaw;
+    return request;
+  });
+}
+
+}  // namespace octet
