@@ -1,0 +1,28 @@
+// The flags that `run` and `chat` share: which model, and how to choose tokens.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "octet/engine.h"
+
+namespace octet::app {
+
+struct GenerateFlags {
+  LoadOptions load;
+  GenerateOptions generate;
+  std::optional<uint64_t> seed;
+  std::vector<std::string> logit_bias;  // "ID=VALUE"
+};
+
+/// -m, --threads, --ctx, --kv-type, --arithmetic, --batch.
+void AddLoadFlags(CLI::App& command, LoadOptions& load);
+/// -n, --temp and the other samplers, --seed, --stop.
+void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
+/// Fills in what flags only describe: a random seed when none was given, the parsed biases.
+Status FinishFlags(GenerateFlags& flags);
+
+}  // namespace octet::app
