@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "tl": "include",
     "spdlog": "base",
     "hwloc.h": "cpu",
-    "nlohmann": "io text sample api eval apps test tests",
+    "nlohmann": "io text sample ptq api eval apps test tests",
     "zlib.h": "io tests",
     "sentencepiece_processor.h": "text",
     "sentencepiece_model.pb.h": "text",
@@ -71,6 +71,7 @@ PUBLIC = {
     "octet/sampling.h": {"sample"},
     "octet/chat.h": {"text"},
     "octet/generation.h": {"engine"},
+    "octet/convert.h": {"ptq"},
 }
 FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 

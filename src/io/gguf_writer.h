@@ -37,6 +37,8 @@ class GgufWriter {
 
   /// The next bytes of the current tensor, in pieces of any size that does not cross into another.
   Status Append(std::span<const std::byte> bytes);
+  /// What was written is on the disk.
+  Status Sync() { return file_.Sync(); }
   /// kInternal when tensors are missing.
   Status Commit();
 

@@ -1,0 +1,129 @@
+#include "ptq/convert.h"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <utility>
+
+#include "ptq/conversion.h"
+
+namespace octet {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool WritesGguf(const fs::path& destination, ConvertTarget target) {
+  return target == ConvertTarget::kGguf ||
+         (target == ConvertTarget::kAuto && destination.extension() == ".gguf");
+}
+
+/// Without a slash at the end or a "." for a name: partial work stands beside it under its name.
+fs::path WithName(const fs::path& path) {
+  fs::path clean = path.lexically_normal();
+  if (!clean.has_filename()) clean = clean.parent_path();
+  if (clean.filename() != "." && clean.filename() != "..") return clean;
+  std::error_code ignored;
+  clean = fs::absolute(clean, ignored).lexically_normal();
+  return clean.has_filename() ? clean : clean.parent_path();
+}
+
+/// A GGUF carries its vocabulary to another GGUF as it is, so only other ways need it parsed.
+Result<std::unique_ptr<Tokenizer>> FindTokenizer(const fs::path& source,
+                                                 const ConvertOptions& options) {
+  if (!options.tokenizer.empty()) return LoadTokenizer(options.tokenizer);
+  auto tokenizer = LoadTokenizer(source);
+  if (!tokenizer && tokenizer.error().code == ErrorCode::kNotFound) {
+    return std::unique_ptr<Tokenizer>();
+  }
+  return tokenizer;
+}
+
+void AddNotes(const Conversion& conversion, ConvertReport& report) {
+  if (conversion.tokenizer == nullptr) {
+    report.notes.push_back(
+        "no tokenizer was found in the source, so the result has none and takes token ids only; "
+        "--tokenizer FILE gives it one");
+  } else if (!conversion.tokenizer->vocabulary().scores_are_exact) {
+    report.notes.push_back(
+        "the source's tokenizer.json has merges that scores cannot express: some texts will be "
+        "split into other tokens than with the original file");
+  }
+}
+
+}  // namespace
+
+Format MainFormat(const TensorPlan& plan) {
+  std::array<int64_t, kFormatCount> values = {};
+  for (const PlannedTensor& tensor : plan.tensors) {
+    if (tensor.info.shape.size() < 2 || tensor.role == TensorRole::kRouter) continue;
+    values[static_cast<size_t>(tensor.info.format)] += tensor.info.values();
+  }
+  return static_cast<Format>(std::max_element(values.begin(), values.end()) - values.begin());
+}
+
+Status CheckRoom(const fs::path& folder, uint64_t bytes) {
+  std::error_code error;
+  const auto space = fs::space(folder.empty() ? fs::path(".") : folder, error);
+  if (error || space.available >= bytes) return {};  // unknown room is tried
+  return Err(ErrorCode::kIo, "{}: {} are needed and {} are free",
+             folder.empty() ? "." : folder.string(), HumanBytes(bytes),
+             HumanBytes(space.available));
+}
+
+TensorPump::TensorPump(const Conversion& conversion, ThreadPool& pool, uint64_t total_bytes)
+    : streamer_(*conversion.source.tensors, pool),
+      progress_("converting", total_bytes, Progress::Unit::kBytes,
+                conversion.options.show_progress),
+      stop_(conversion.options.stop) {}
+
+Status TensorPump::Send(const PlannedTensor& tensor, TensorStreamer::Sink append) {
+  return streamer_.Stream(tensor, [&](std::span<const std::byte> bytes) -> Status {
+    if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) {
+      return Err(ErrorCode::kCancelled, "stopped; what is done is kept, --resume continues it");
+    }
+    OCTET_TRY(append(bytes));
+    done_ += bytes.size();
+    progress_.Update(done_, tensor.info.name);
+    return {};
+  });
+}
+
+Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& destination,
+                                        const ConvertOptions& options) {
+  std::error_code ignored;
+  if (fs::equivalent(source, destination, ignored) && fs::is_directory(source, ignored)) {
+    return Err(ErrorCode::kInvalidArgument, "{}: is both source and destination",
+               destination.string());
+  }
+  if (destination.empty()) {
+    return Err(ErrorCode::kInvalidArgument, "no destination was given");
+  }
+  if (options.max_shard_bytes == 0) {
+    return Err(ErrorCode::kInvalidArgument, "a shard of at most 0 bytes holds nothing");
+  }
+  OCTET_ASSIGN(Checkpoint checkpoint, OpenCheckpoint(source));
+  OCTET_ASSIGN(ModelConfig config, ReadModelConfig(checkpoint));
+  OCTET_ASSIGN(auto tokenizer, FindTokenizer(source, options));
+  const bool to_gguf = WritesGguf(destination, options.target);
+  const fs::path named = WithName(destination);
+  Conversion conversion{options,
+                        named,
+                        std::move(checkpoint),
+                        std::move(config),
+                        std::move(tokenizer),
+                        ConvertJob(source, named, options),
+                        ThreadPool(options.threads),
+                        {}};
+  AddNotes(conversion, conversion.report);
+  Status status = to_gguf ? WriteGgufModel(conversion) : WriteHfModel(conversion);
+  if (!status) {
+    const ErrorCode code = status.error().code;
+    // After anything else the same attempt would fail again.
+    const bool can_continue = code == ErrorCode::kCancelled || code == ErrorCode::kIo;
+    if (!can_continue) conversion.job.Discard();
+    return tl::unexpected<Error>(std::move(status).error());
+  }
+  return std::move(conversion.report);
+}
+
+}  // namespace octet

@@ -1,0 +1,44 @@
+// The bytes of one output tensor, made piece by piece from the source: reordered, transposed,
+// re-encoded.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "base/result.h"
+#include "cpu/thread_pool.h"
+#include "io/tensor_source.h"
+#include "ptq/tensor_plan.h"
+
+namespace octet {
+
+/// Keeps its buffers (a few tens of MiB) from tensor to tensor.
+class TensorStreamer {
+ public:
+  using Sink = FunctionRef<Status(std::span<const std::byte>)>;
+
+  TensorStreamer(const TensorSource& source, ThreadPool& pool) : source_(source), pool_(pool) {}
+
+  /// Calls `sink` with the tensor's bytes from first to last, and releases the source's pages
+  /// behind it. Rows are decoded to float and encoded again only where the formats differ. Errors:
+  /// those of `sink` and of reading; kUnsupported for values that the output's format cannot hold.
+  Status Stream(const PlannedTensor& tensor, Sink sink);
+
+ private:
+  Status StreamSlice(const PlannedTensor& tensor, const SourceSlice& slice, Sink sink);
+  /// Rows [begin, end) of the slice in output order, contiguous in the source's format.
+  std::span<const std::byte> Gather(const PlannedTensor& tensor, const SourceSlice& slice,
+                                    std::span<const std::byte> data, int64_t begin, int64_t end);
+  /// `values` values of `rows` equal rows, from one format to the other.
+  Result<std::span<const std::byte>> Recode(std::span<const std::byte> rows, Format from,
+                                            const TensorInfo& to, int64_t values, int64_t cols);
+
+  const TensorSource& source_;
+  ThreadPool& pool_;
+  std::vector<std::byte> gathered_, encoded_;
+  std::vector<float> values_;
+};
+
+}  // namespace octet
