@@ -18,8 +18,6 @@ struct ChatFlags : GenerateFlags {
   bool no_history = false;
 };
 
-void Warn(std::string_view message) { fmt::print(stderr, "octet: warning: {}\n", message); }
-
 class Chat {
  public:
   Chat(LanguageModel& model, Conversation& conversation, GenerateOptions& options,
@@ -143,6 +141,7 @@ Status RunChat(ChatFlags& flags) {
                     "text; --template chooses a format",
                     model.info().name));
   }
+  WarnOfModel(model.info());
   conversation.SetSystem(flags.system);
   LineReader reader(flags.no_history ? std::filesystem::path() : ChatHistoryFile());
   if (reader.interactive())

@@ -118,6 +118,7 @@ Status Run(RunFlags& flags) {
   flags.chat = flags.chat || !flags.system.empty() || !flags.chat_format.empty();
   OCTET_ASSIGN(const std::string prompt, ReadPrompt(flags));
   OCTET_ASSIGN(LanguageModel model, LanguageModel::Load(flags.load));
+  WarnOfModel(model.info());
   const uint64_t seed = flags.generate.sampling.seed;
 
   InterruptFlag interrupt;

@@ -1,5 +1,7 @@
 #include "generate_flags.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -104,6 +106,15 @@ Status FinishFlags(GenerateFlags& flags) {
     flags.generate.sampling.logit_bias.push_back(bias);
   }
   return {};
+}
+
+void Warn(std::string_view message) { fmt::print(stderr, "octet: warning: {}\n", message); }
+
+void WarnOfModel(const ModelInfo& info) {
+  if (info.context > info.trained_context) {
+    Warn(fmt::format("{} was trained for {} tokens, with --ctx {} the text may get worse past them",
+                     info.name, info.trained_context, info.context));
+  }
 }
 
 }  // namespace octet::app

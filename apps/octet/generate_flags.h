@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "octet/engine.h"
@@ -24,5 +25,9 @@ void AddLoadFlags(CLI::App& command, LoadOptions& load);
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
 /// Fills in what flags only describe: a random seed when none was given, the parsed biases.
 Status FinishFlags(GenerateFlags& flags);
+/// "octet: warning: …" on stderr.
+void Warn(std::string_view message);
+/// Warns of what a person who loaded this model may not expect.
+void WarnOfModel(const ModelInfo& info);
 
 }  // namespace octet::app

@@ -30,7 +30,7 @@ struct LoadOptions {
 };
 
 struct ModelInfo {
-  std::string name;          // of the folder or file, or "stories260K" and the like when embedded
+  std::string name;          // of the folder or file, or of the embedded model
   std::string architecture;  // "mixtral", "mistral", "llama"
   int64_t parameters = 0;
   int64_t active_parameters = 0;  // used by one token
@@ -147,7 +147,7 @@ class Conversation {
                                const PieceCallback& callback = {});
   /// The name of the format messages are rendered in.
   std::string_view chat_format() const;
-  /// The rendered conversation's length in tokens.
+  /// The rendered conversation's length in tokens; 0 before the first question.
   Result<int64_t> Tokens() const;
 
  private:

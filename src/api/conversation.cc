@@ -45,8 +45,11 @@ Result<GenerateResult> Conversation::Retry(const GenerateOptions& options,
 std::string_view Conversation::chat_format() const { return ChatFormatName(impl_->format); }
 
 Result<int64_t> Conversation::Tokens() const {
-  if (impl_->messages.empty()) return 0;
-  OCTET_ASSIGN(const Request request, impl_->owner->RenderRequest(impl_->format, impl_->messages));
+  const std::vector<ChatMessage>& messages = impl_->messages;
+  const bool asked = std::any_of(messages.begin(), messages.end(),
+                                 [](const ChatMessage& m) { return m.role != "system"; });
+  if (!asked) return 0;
+  OCTET_ASSIGN(const Request request, impl_->owner->RenderRequest(impl_->format, messages));
   return static_cast<int64_t>(request.prompt.size());
 }
 

@@ -6,7 +6,8 @@
 #include "api/guard.h"
 #include "cpu/isa.h"
 #include "io/checkpoint.h"
-#include "model/forward.h"
+#include "octet/default_model.h"
+#include "text/gguf_vocabulary.h"
 
 namespace octet {
 namespace {
@@ -46,10 +47,17 @@ struct Loaded {
   std::string name;
 };
 
+Result<Loaded> OpenEmbedded() {
+  Loaded loaded;
+  loaded.name = DefaultModelName();
+  OCTET_ASSIGN(loaded.checkpoint, OpenCheckpointFromBytes(DefaultModelBytes(), loaded.name));
+  OCTET_ASSIGN(Vocabulary vocabulary, VocabularyFromGguf(*loaded.checkpoint.gguf, loaded.name));
+  OCTET_ASSIGN(loaded.tokenizer, TokenizerFromVocabulary(std::move(vocabulary), loaded.name));
+  return loaded;
+}
+
 Result<Loaded> Open(const std::string& path) {
-  if (path.empty()) {
-    return Err(ErrorCode::kInvalidArgument, "no model given; name a folder or a GGUF file");
-  }
+  if (path.empty()) return OpenEmbedded();
   Loaded loaded;
   OCTET_ASSIGN(loaded.checkpoint, OpenCheckpoint(path));
   OCTET_ASSIGN(loaded.tokenizer, LoadTokenizer(path));
