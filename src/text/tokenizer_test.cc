@@ -200,6 +200,7 @@ TEST(Tokenizer, RefusesVocabulariesThatContradictThemselves) {
   EXPECT_THAT(message_after([](auto& v) { v.tokens[300].piece = "\xC3"; }), HasSubstr("token 300"));
   EXPECT_THAT(message_after([](auto& v) { v.tokens[300].score = NAN; }), HasSubstr("token 300"));
   EXPECT_THAT(message_after([](auto& v) { v.tokens[9].piece = "<0x6>"; }), HasSubstr("'<0x6>'"));
+  EXPECT_THAT(message_after([](auto& v) { v.unk_surface = "\xFF"; }), HasSubstr("unk_surface"));
   EXPECT_THAT(message_after([](auto& v) { v.tokens.clear(); }), HasSubstr("no tokens"));
   EXPECT_THAT(message_after([](auto& v) {
                 for (int n = 1; n < 80; ++n) {

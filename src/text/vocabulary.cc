@@ -100,6 +100,9 @@ Status FinishVocabulary(Vocabulary& vocabulary, std::string_view where) {
   if (vocabulary.tokens.empty()) {
     return Err(ErrorCode::kCorrupt, "{}: the vocabulary has no tokens", where);
   }
+  if (!IsValidUtf8(vocabulary.unk_surface)) {
+    return Err(ErrorCode::kCorrupt, "{}: unk_surface is not valid UTF-8", where);
+  }
   OCTET_TRY(CheckSpecialId(vocabulary, vocabulary.bos, "bos", where));
   OCTET_TRY(CheckSpecialId(vocabulary, vocabulary.eos, "eos", where));
   OCTET_TRY(CheckSpecialId(vocabulary, vocabulary.unk, "unk", where));
