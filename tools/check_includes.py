@@ -58,9 +58,10 @@ THIRD_PARTY = {
     "fcntl.h": "base cpu io test tests",
     "sched.h": "cpu",
     "pthread.h": "cpu",
-    "poll.h": "apps",
+    "poll.h": "apps tests",
+    "pty.h": "tests",
     "termios.h": "apps",
-    "signal.h": "apps",
+    "signal.h": "apps tests",
 }
 
 # Public headers of plain options live below the facade, in the module that reads them.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "support/shared_data.h"
 #include "support/tiny_model.h"
 
 namespace octet {
@@ -304,6 +305,33 @@ TEST_F(EngineTest, GivesAllLogitsEqualToThoseOfSteps) {
   std::vector<float> row(last, all->end());
   row[2] = -1e9f;  // ignore_eos
   EXPECT_EQ(Run(*engine, request).ids[0], std::max_element(row.begin(), row.end()) - row.begin());
+}
+
+TEST(EngineGolden, ContinuesTheReferenceModelTokenForToken) {
+  OCTET_NEEDS_SHARED_DATA();
+  const auto reference = testing::SharedData() / "reference";
+  auto checkpoint = OpenCheckpoint(reference / "models/mixtral-tiny/hf-bf16-sharded");
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  auto model = Model::Load(*std::move(checkpoint));
+  ASSERT_TRUE(model) << model.error().message;
+  const testing::Golden golden(reference / "golden/mixtral-tiny/infer");
+  const testing::LetterTokenizer tokenizer;  // the ids matter here, not their text
+  EngineOptions options;
+  options.arithmetic = Arithmetic::kFloat32;
+  options.kv_format = Format::kF32;
+  auto engine = Engine::Create(**model, tokenizer, options);
+  ASSERT_TRUE(engine) << engine.error().message;
+  Request request;
+  request.prompt = golden.Get<int32_t>("greedy_prompt_ids");
+  request.sampling = SamplingOptions::Greedy();
+  const auto want = golden.Get<int32_t>("greedy_ids");
+  request.max_tokens = static_cast<int64_t>(want.size());
+  ASSERT_TRUE((*engine)->Submit(std::move(request)));
+  std::vector<int32_t> got;
+  while ((*engine)->busy()) {
+    for (const Event& event : (*engine)->Step()) got.push_back(event.token);
+  }
+  EXPECT_EQ(got, want);
 }
 
 }  // namespace

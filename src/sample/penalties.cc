@@ -52,7 +52,9 @@ void DryPenalty::Apply(std::span<const int32_t> history, std::span<float> logits
   // Z-function of the reversed window (Gusfield 1997, section 1.4), so a long repetition costs
   // O(n) and not O(n²). [left, right) is the rightmost stretch known to equal the beginning.
   const auto at = [&](int32_t i) { return window[n - 1 - i]; };
-  if (match_.size() < window.size()) match_.resize(std::max(window.size(), 2 * match_.size()));
+  if (match_.size() < window.size()) {
+    match_.resize(std::max<size_t>({window.size(), 2 * match_.size(), 1024}));  // grows seldom
+  }
   for (int32_t i = 1, left = 0, right = 0; i < n; ++i) {
     int32_t length = i < right ? std::min(right - i, match_[i - left]) : 0;
     while (i + length < n && at(length) == at(i + length)) ++length;
