@@ -1,6 +1,7 @@
 // A model's weights as matrices over mapped files.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "model/config.h"
 #include "model/tensor_specs.h"
 #include "ops/expert_ffn.h"
+#include "ops/pack.h"
 #include "tensor/view.h"
 #include "tensor/weight_matrix.h"
 
@@ -34,6 +36,16 @@ class Model {
  public:
   /// Checks every tensor's shape against the configuration before anything is computed.
   static Result<std::unique_ptr<Model>> Load(Checkpoint checkpoint);
+
+  /// Re-tiles every quantised matrix for the fastest of `kernels`, tensor by tensor: the packed
+  /// copy is owned, the file's pages are let go as soon as a tensor is done, so that memory never
+  /// holds the model twice. Results keep their bits. Float formats and embedding rows stay in the
+  /// file's order. `on_progress(done, total)` counts packed bytes. kOutOfMemory leaves a usable
+  /// model.
+  using PackProgress = std::function<void(int64_t done, int64_t total)>;
+  Status Pack(const KernelTable& kernels, ThreadPool& pool, const PackProgress& on_progress = {});
+  /// Bytes Pack would own, 0 when there is nothing to re-tile.
+  int64_t PackedBytes(const KernelTable& kernels) const;
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
