@@ -308,6 +308,14 @@ Status CheckSizes(const ModelConfig& c, const std::string& where) {
     return Err(ErrorCode::kCorrupt, "{}: {} layers of {} experts, which no model has", where,
                c.n_layers, c.feed_forwards());
   }
+  // In double, which these factors cannot overflow as they can 64 bits.
+  const double width = static_cast<double>(c.d_model);
+  const double layer =
+      width * (2.0 * static_cast<double>(c.q_dim() + c.kv_dim()) +
+               3.0 * static_cast<double>(c.d_ff) * static_cast<double>(c.feed_forwards()));
+  if (layer * static_cast<double>(c.n_layers) > 1e15) {
+    return Err(ErrorCode::kCorrupt, "{}: more than 10^15 parameters, which no model has", where);
+  }
   return {};
 }
 
