@@ -121,6 +121,9 @@ Result<Checkpoint> OpenFolderAs(CheckpointKind kind, const Folder& folder,
   } else {
     OCTET_ASSIGN(opened, OpenParts(folder.path, weights.parts, mode));
   }
+  for (int i = 0; i < opened.tensors->n_files(); ++i) {
+    checkpoint.files.emplace_back(opened.tensors->file_name(i));
+  }
   checkpoint.skipped_tensors = opened.tensors->skipped();
   checkpoint.tensors = std::move(opened.tensors);
   checkpoint.missing_files = std::move(opened.missing_files);
@@ -136,6 +139,14 @@ Result<Checkpoint> OpenAsGguf(const fs::path& path, OpenMode mode) {
   checkpoint.gguf = &file->metadata();
   checkpoint.missing_files = file->missing_files();
   checkpoint.tensors = std::move(file);
+  if (const auto split = gguf::ParseSplitName(path)) {
+    for (int part = 1; part <= split->count; ++part) {
+      std::error_code ignored;
+      if (fs::exists(split->Path(part), ignored)) checkpoint.files.push_back(split->Path(part));
+    }
+  } else {
+    checkpoint.files.push_back(path);
+  }
   return checkpoint;
 }
 

@@ -23,10 +23,11 @@ enum class CheckpointKind {
 
 struct Checkpoint {
   CheckpointKind kind = CheckpointKind::kGguf;
-  std::filesystem::path path;             // the folder, or the GGUF file as given
-  nlohmann::json config;                  // config.json or params.json; null for GGUF
-  std::unique_ptr<TensorSource> tensors;  // never null
-  const GgufMetadata* gguf = nullptr;     // of `tensors`, for GGUF only
+  std::filesystem::path path;                // the folder, or the GGUF file as given
+  nlohmann::json config;                     // config.json or params.json; null for GGUF
+  std::unique_ptr<TensorSource> tensors;     // never null
+  const GgufMetadata* gguf = nullptr;        // of `tensors`, for GGUF only
+  std::vector<std::filesystem::path> files;  // that `tensors` reads
   /// Tensors that are in the files but cannot be used: their type or strides. A full opening skips
   /// only those a model may do without (integer buffers), and is an error otherwise.
   std::vector<SkippedTensor> skipped_tensors;

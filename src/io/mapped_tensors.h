@@ -43,6 +43,7 @@ class MappedTensors final : public TensorSource {
   /// the number Add() takes.
   int AddFile(MappedFile file);
   int AddBytes(std::span<const std::byte> bytes, std::string_view where);
+  int n_files() const { return static_cast<int>(files_.size()); }
   std::span<const std::byte> file_bytes(int file) const { return files_[file].bytes; }
   const std::string& file_name(int file) const { return files_[file].where; }
 
