@@ -62,13 +62,13 @@ std::string ErrorOf(const Bytes& bytes, ErrorCode code) {
 }
 
 TEST(Gguf, GivesShapesOutermostFirstAndTheDataBehindThem) {
-  const auto file = Bytes()
-                        .Preamble(3, 2, 0)
-                        .Tensor("a", {4, 2}, kF32, 0)
-                        .Tensor("b", {32, 3, 1}, kQ4_0, 32)
-                        .PadTo(32)
-                        .Fill(32 + 54)
-                        .Parse();
+  const Bytes bytes = Bytes()
+                          .Preamble(3, 2, 0)
+                          .Tensor("a", {4, 2}, kF32, 0)
+                          .Tensor("b", {32, 3, 1}, kQ4_0, 32)
+                          .PadTo(32)
+                          .Fill(32 + 54);
+  const auto file = bytes.Parse();
   ASSERT_TRUE(file) << file.error().message;
   const TensorInfo& b = (*file)->tensors()[1];
   EXPECT_EQ((*file)->tensors()[0].shape, (std::vector<int64_t>{2, 4}));
