@@ -1,29 +1,15 @@
 // octet convert SRC DST: a checkpoint in another form.
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <map>
 #include <string>
 
 #include "command.h"
 #include "octet/convert.h"
+#include "stop_signal.h"
 
 namespace octet::app {
 namespace {
-
-std::atomic<bool> interrupted = false;
-static_assert(std::atomic<bool>::is_always_lock_free);  // so that a signal handler may set it
-
-/// The first Ctrl-C stops after the piece in hand, a second one at once.
-void StopOnInterrupt() {
-  auto handler = [](int signal) {
-    interrupted = true;
-    std::signal(signal, SIG_DFL);
-  };
-  std::signal(SIGINT, handler);
-  std::signal(SIGTERM, handler);
-}
 
 struct Flags {
   std::string source, destination, to, type;
@@ -39,8 +25,7 @@ Status Run(const Flags& flags) {
     OCTET_ASSIGN(options.type, ConvertTypeFromName(flags.type));
   }
   options.show_progress = !flags.quiet;
-  options.stop = &interrupted;
-  StopOnInterrupt();
+  options.stop = &StopOnSignal();
   OCTET_ASSIGN(const ConvertReport report, Convert(flags.source, flags.destination, options));
   for (const std::string& note : report.notes) fmt::print(stderr, "note: {}\n", note);
   for (const auto& file : report.files) fmt::print("{}\n", file.string());

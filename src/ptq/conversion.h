@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "octet/convert.h"
 #include "ptq/convert_job.h"
+#include "ptq/quantize.h"
 #include "ptq/tensor_plan.h"
 #include "ptq/tensor_stream.h"
 #include "text/tokenizer.h"
@@ -22,6 +23,7 @@ struct Conversion {
   std::filesystem::path destination;
   Checkpoint source;
   ModelConfig config;
+  const QuantizeChoice* quantize;        // null: the matrices' type is options.type
   std::unique_ptr<Tokenizer> tokenizer;  // null when the source has none
   ConvertJob job;
   ThreadPool pool;

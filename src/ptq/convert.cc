@@ -71,9 +71,10 @@ Status CheckRoom(const fs::path& folder, uint64_t bytes) {
 }
 
 TensorPump::TensorPump(const Conversion& conversion, ThreadPool& pool, uint64_t total_bytes)
-    : streamer_(*conversion.source.tensors, pool),
-      progress_("converting", total_bytes, Progress::Unit::kBytes,
-                conversion.options.show_progress),
+    : streamer_(*conversion.source.tensors, pool,
+                conversion.quantize ? Encoding::kSearched : Encoding::kPlain),
+      progress_(conversion.quantize ? "quantising" : "converting", total_bytes,
+                Progress::Unit::kBytes, conversion.options.show_progress),
       stop_(conversion.options.stop) {}
 
 Status TensorPump::Send(const PlannedTensor& tensor, TensorStreamer::Sink append) {
@@ -89,7 +90,8 @@ Status TensorPump::Send(const PlannedTensor& tensor, TensorStreamer::Sink append
 }
 
 Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& destination,
-                                        const ConvertOptions& options) {
+                                        const ConvertOptions& options,
+                                        const QuantizeChoice* quantize) {
   std::error_code ignored;
   if (fs::equivalent(source, destination, ignored) && fs::is_directory(source, ignored)) {
     return Err(ErrorCode::kInvalidArgument, "{}: is both source and destination",
@@ -110,8 +112,9 @@ Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& 
                         named,
                         std::move(checkpoint),
                         std::move(config),
+                        quantize,
                         std::move(tokenizer),
-                        ConvertJob(source, named, options),
+                        ConvertJob(source, named, options, quantize ? quantize->description : ""),
                         ThreadPool(options.threads),
                         {}};
   AddNotes(conversion, conversion.report);

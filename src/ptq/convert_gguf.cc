@@ -14,15 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// GGUF programs add norms to and route with F32, and refuse others.
-bool IsAlwaysF32(TensorRole role) {
-  return role == TensorRole::kAttnNorm || role == TensorRole::kFfnNorm ||
-         role == TensorRole::kFinalNorm || role == TensorRole::kRouter;
-}
-
 /// Rows that are no multiple of the blocks stay F16, as in llama.cpp.
 Result<Format> GgufFormat(ConvertType type, const PlannedTensor& tensor, Format source) {
-  if (IsAlwaysF32(tensor.role)) return Format::kF32;
+  if (AlwaysF32InGguf(tensor.role)) return Format::kF32;
   switch (type) {
     case ConvertType::kDefault:
     case ConvertType::kKeep:
@@ -65,6 +59,10 @@ Result<GgufMetadata> Metadata(const Conversion& conversion, const TensorPlan& pl
     }
   }
   const bool has_vocabulary = metadata.values().contains("tokenizer.ggml.model");
+  if (conversion.quantize != nullptr) {
+    metadata.Set("general.file_type", uint64_t{conversion.quantize->file_type}, GgufType::kUint32);
+    metadata.Set("general.quantization_version", uint64_t{2}, GgufType::kUint32);
+  }
   if (conversion.tokenizer != nullptr && !has_vocabulary) {
     OCTET_TRY(AddGgufVocabulary(conversion.tokenizer->vocabulary(), conversion.config.vocab_size,
                                 metadata));
@@ -225,8 +223,10 @@ Status WriteGgufModel(Conversion& conversion) {
   const ConvertType type = conversion.options.type;
   OCTET_ASSIGN(TensorPlan plan,
                PlanTensors(conversion.source, conversion.config, Naming::kGgufMerged,
-                           [&](const PlannedTensor& tensor, Format source) {
-                             return GgufFormat(type, tensor, source);
+                           [&](const PlannedTensor& tensor, Format source) -> Result<Format> {
+                             if (conversion.quantize == nullptr)
+                               return GgufFormat(type, tensor, source);
+                             return conversion.quantize->Choose(tensor, conversion.config);
                            }));
   OCTET_ASSIGN(GgufMetadata metadata, Metadata(conversion, plan));
   AddTypeNotes(plan, type, conversion.report);

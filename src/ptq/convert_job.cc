@@ -38,7 +38,7 @@ json Fingerprint(const fs::path& source) {
 }  // namespace
 
 ConvertJob::ConvertJob(const fs::path& source, const fs::path& destination,
-                       const ConvertOptions& options)
+                       const ConvertOptions& options, std::string_view types)
     : note_path_(AtomicFileWriter::PartialPath(destination)),
       destination_(destination),
       resume_(options.resume),
@@ -50,6 +50,7 @@ ConvertJob::ConvertJob(const fs::path& source, const fs::path& destination,
                   {"tokenizer", options.tokenizer.string()},
                   {"target", static_cast<int>(options.target)},
                   {"type", static_cast<int>(options.type)},
+                  {"types", types},
                   {"max_shard_bytes", options.max_shard_bytes},
                   {"max_part_bytes", options.max_part_bytes}};
 }

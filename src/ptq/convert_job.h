@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "octet/convert.h"
@@ -13,8 +14,9 @@ namespace octet {
 
 class ConvertJob {
  public:
+  /// `types` tells what else decides the tensors' types; empty when nothing does.
   ConvertJob(const std::filesystem::path& source, const std::filesystem::path& destination,
-             const ConvertOptions& options);
+             const ConvertOptions& options, std::string_view types);
 
   /// Call before anything is written. `partials`: files or folders that will hold unfinished work.
   /// Removes the remains of an earlier job unless it is to be continued. Errors: kInvalidArgument

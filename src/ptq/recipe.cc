@@ -61,11 +61,6 @@ Format Shorter(Format format) {
   }
 }
 
-bool IsAlwaysF32(TensorRole role) {
-  return role == TensorRole::kAttnNorm || role == TensorRole::kFfnNorm ||
-         role == TensorRole::kFinalNorm || role == TensorRole::kRouter;
-}
-
 }  // namespace
 
 std::span<const RecipeInfo> Recipes() { return kRecipes; }
@@ -102,9 +97,14 @@ Result<std::pair<std::regex, Format>> ParseOverride(std::string_view text) {
   }
 }
 
+bool AlwaysF32InGguf(TensorRole role) {
+  return role == TensorRole::kAttnNorm || role == TensorRole::kFfnNorm ||
+         role == TensorRole::kFinalNorm || role == TensorRole::kRouter;
+}
+
 Format FormatChooser::Choose(std::string_view name, TensorRole role, int32_t layer,
                              int64_t cols) const {
-  if (IsAlwaysF32(role)) return Format::kF32;
+  if (AlwaysF32InGguf(role)) return Format::kF32;
   Format format = Changed(name, role).value_or(Mixed(role, layer, cols));
   while (cols % Info(format).block_values != 0) format = Shorter(format);
   return format;

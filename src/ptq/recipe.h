@@ -65,14 +65,16 @@ struct RecipeChanges {
 /// "REGEX=TYPE", as in "blk\.0\..*=q8_0". kInvalidArgument says what is wrong with it.
 Result<std::pair<std::regex, Format>> ParseOverride(std::string_view text);
 
+/// Norms and routers: programs that read GGUF add and route with F32, and refuse others.
+bool AlwaysF32InGguf(TensorRole role);
+
 class FormatChooser {
  public:
   /// `has_importance`: an importance matrix will be used, which spares some of the extra bits.
-  FormatChooser(Recipe recipe, RecipeChanges changes, const ModelConfig& config,
-                bool has_importance)
+  FormatChooser(Recipe recipe, RecipeChanges changes, ModelConfig config, bool has_importance)
       : recipe_(recipe),
         changes_(std::move(changes)),
-        config_(config),
+        config_(std::move(config)),
         has_importance_(has_importance) {}
 
   /// The format of tensor `name` of that role, in `layer` (-1: of none), with rows of `cols`
@@ -89,7 +91,7 @@ class FormatChooser {
 
   Recipe recipe_;
   RecipeChanges changes_;
-  const ModelConfig& config_;
+  ModelConfig config_;
   bool has_importance_;
 };
 

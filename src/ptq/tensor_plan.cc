@@ -42,6 +42,7 @@ class Planner {
       tensor.info.name = place.name;
       tensor.info.shape = place.file_shape;
       tensor.role = spec.role;
+      tensor.layer = spec.layer;
       tensor.row_order = OrderOf(spec.role, config_.rope_pairing, PairingOf(to_));
       tensor.head_dim = config_.head_dim;
       plan_.tensors.push_back(std::move(tensor));

@@ -26,6 +26,7 @@ enum class RowOrder : uint8_t { kSame, kHalvesToInterleaved, kInterleavedToHalve
 struct PlannedTensor {
   TensorInfo info;  // as written
   TensorRole role = TensorRole::kEmbedding;
+  int32_t layer = -1;  // -1: of none
   RowOrder row_order = RowOrder::kSame;
   int64_t head_dim = 0;             // rows that are reordered together
   std::vector<SourceSlice> slices;  // one under another

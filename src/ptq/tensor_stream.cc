@@ -143,7 +143,12 @@ Result<std::span<const std::byte>> TensorStreamer::Recode(std::span<const std::b
     float* decoded = values_.data() + begin * cols;
     source.decode(rows.data() + begin * from_bytes, n, decoded);
     if (!Holds(to.format, {decoded, static_cast<size_t>(n)})) holds = false;
-    target.encode(decoded, n, encoded_.data() + begin * to_bytes);
+    std::byte* encoded = encoded_.data() + begin * to_bytes;
+    if (encoding_ == Encoding::kPlain) {
+      target.encode(decoded, n, encoded);
+    } else {
+      target.encode_weighted(decoded, nullptr, n, encoded);
+    }
   });
   if (!holds) {
     return Err(ErrorCode::kUnsupported,

@@ -14,12 +14,19 @@
 
 namespace octet {
 
+/// How blocks are written where the formats differ.
+enum class Encoding : uint8_t {
+  kPlain,     // direct rounding
+  kSearched,  // scales chosen for little error
+};
+
 /// Keeps its buffers (a few tens of MiB) from tensor to tensor.
 class TensorStreamer {
  public:
   using Sink = FunctionRef<Status(std::span<const std::byte>)>;
 
-  TensorStreamer(const TensorSource& source, ThreadPool& pool) : source_(source), pool_(pool) {}
+  TensorStreamer(const TensorSource& source, ThreadPool& pool, Encoding encoding)
+      : source_(source), pool_(pool), encoding_(encoding) {}
 
   /// Calls `sink` with the tensor's bytes from first to last, and releases the source's pages
   /// behind it. Rows are decoded to float and encoded again only where the formats differ. Errors:
@@ -37,6 +44,7 @@ class TensorStreamer {
 
   const TensorSource& source_;
   ThreadPool& pool_;
+  Encoding encoding_;
   std::vector<std::byte> gathered_, encoded_;
   std::vector<float> values_;
 };
