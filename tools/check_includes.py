@@ -73,6 +73,7 @@ PUBLIC = {
     "octet/chat.h": {"text"},
     "octet/generation.h": {"engine"},
     "octet/convert.h": {"ptq"},
+    "octet/quantize.h": {"ptq"},
 }
 FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 
