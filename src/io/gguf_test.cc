@@ -30,7 +30,8 @@ class Bytes {
   Bytes& Preamble(uint32_t version, uint64_t tensors, uint64_t keys) {
     return Put(uint32_t{0x46554747}).Put(version).Put(tensors).Put(keys);
   }
-  Bytes& Tensor(std::string_view name, std::vector<uint64_t> dims, uint32_t type, uint64_t offset) {
+  Bytes& Tensor(std::string_view name, const std::vector<uint64_t>& dims, uint32_t type,
+                uint64_t offset) {
     String(name).Put(static_cast<uint32_t>(dims.size()));
     for (const uint64_t d : dims) Put(d);
     return Put(type).Put(offset);
@@ -157,8 +158,8 @@ TEST(Gguf, NamesTheTensorAndTheTypeItCannotDecode) {
 
 TEST(Gguf, RefusesContradictoryTensors) {
   using enum ErrorCode;
-  auto one = [](std::vector<uint64_t> dims, uint32_t type, uint64_t offset) {
-    return Bytes().Preamble(3, 1, 0).Tensor("a", std::move(dims), type, offset).PadTo(32).Fill(64);
+  auto one = [](const std::vector<uint64_t>& dims, uint32_t type, uint64_t offset) {
+    return Bytes().Preamble(3, 1, 0).Tensor("a", dims, type, offset).PadTo(32).Fill(64);
   };
   EXPECT_THAT(ErrorOf(one({33}, kQ4_0, 0), kCorrupt), HasSubstr("blocks of 32"));
   EXPECT_THAT(ErrorOf(one({4, 0}, kF32, 0), kCorrupt), HasSubstr("impossible dimension"));
