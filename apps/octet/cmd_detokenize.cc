@@ -34,7 +34,7 @@ Result<std::vector<int32_t>> IdsOf(const Flags& flags) {
 }
 
 Status Detokenize(const Flags& flags) {
-  OCTET_ASSIGN(const ModelTokenizer tokenizer, LoadTokenizerOf(flags.model));
+  OCTET_ASSIGN(const ModelTokenizer tokenizer, ModelTokenizer::Load(flags.model));
   OCTET_ASSIGN(const std::vector<int32_t> ids, IdsOf(flags));
   OCTET_ASSIGN(const std::string text, tokenizer.Decode(ids));
   if (flags.json) {
@@ -55,8 +55,10 @@ Status Detokenize(const Flags& flags) {
 void Add_detokenize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("detokenize", "Show token ids as text");
-  command->add_option("-m,--model", flags->model,
-                      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json");
+  command->add_option(
+      "-m,--model", flags->model,
+      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
+      "model inside the program");
   auto* ids = command->add_option("--ids", flags->ids, "Ids separated by commas or spaces");
   command->add_option("id", flags->words, "The ids; without them, --ids or stdin")->excludes(ids);
   command->add_flag("--json", flags->json, "One JSON object");

@@ -104,7 +104,7 @@ Status TokenizeChat(const Flags& flags, const ModelTokenizer& tokenizer) {
 }
 
 Status Tokenize(const Flags& flags) {
-  OCTET_ASSIGN(const ModelTokenizer tokenizer, LoadTokenizerOf(flags.model));
+  OCTET_ASSIGN(const ModelTokenizer tokenizer, ModelTokenizer::Load(flags.model));
   if (!flags.chat_file.empty()) return TokenizeChat(flags, tokenizer);
   std::string text;
   if (flags.text) {
@@ -122,8 +122,10 @@ Status Tokenize(const Flags& flags) {
 void Add_tokenize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("tokenize", "Show a text or a conversation as token ids");
-  command->add_option("-m,--model", flags->model,
-                      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json");
+  command->add_option(
+      "-m,--model", flags->model,
+      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
+      "model inside the program");
   auto* text = command->add_option("text", flags->text, "The text; without it, -f or stdin");
   auto* file =
       command->add_option("-f,--file", flags->file, "Read the text from a file (-: stdin)");

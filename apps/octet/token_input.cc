@@ -24,15 +24,6 @@ Result<std::string> ReadInput(const std::string& path) {
   return text;
 }
 
-Result<ModelTokenizer> LoadTokenizerOf(const std::string& model) {
-  if (model.empty()) {
-    return Err(ErrorCode::kInvalidArgument,
-               "no model: name one with -m, a folder, a .gguf, a tokenizer.model or a "
-               "tokenizer.json");
-  }
-  return ModelTokenizer::Load(model);
-}
-
 Result<std::vector<int32_t>> ParseIds(std::string_view text) {
   constexpr std::string_view kSeparators = " ,;\t\r\n[]";
   std::vector<int32_t> ids;

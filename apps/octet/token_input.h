@@ -7,15 +7,11 @@
 #include <vector>
 
 #include "octet/error.h"
-#include "octet/tokenizer.h"
 
 namespace octet::app {
 
 /// The bytes of a file, or of standard input for "-". Nothing is added or cut.
 Result<std::string> ReadInput(const std::string& path);
-
-/// The tokenizer of -m; kInvalidArgument says how to name a model when it is empty.
-Result<ModelTokenizer> LoadTokenizerOf(const std::string& model);
 
 /// Numbers separated by spaces, commas, line breaks or brackets. kInvalidArgument quotes the first
 /// that is none.

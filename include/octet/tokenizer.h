@@ -33,7 +33,8 @@ struct ChatTokens {
 class ModelTokenizer {
  public:
   /// `model`: a model folder, a .gguf (any part of a split one), a tokenizer.model or a
-  /// tokenizer.json. Errors: kNotFound, kIo, kCorrupt, kUnsupported.
+  /// tokenizer.json; empty: the model inside the program. Errors: kNotFound, kIo, kCorrupt,
+  /// kUnsupported.
   static Result<ModelTokenizer> Load(const std::string& model);
 
   ModelTokenizer(ModelTokenizer&&) noexcept;

@@ -4,7 +4,10 @@
 
 #include <utility>
 
+#include "io/gguf.h"
+#include "octet/default_model.h"
 #include "text/chat_template.h"
+#include "text/gguf_vocabulary.h"
 #include "text/tokenizer.h"
 
 namespace octet {
@@ -28,6 +31,13 @@ const char* KindName(TokenKind kind) {
   return "normal";
 }
 
+Result<std::unique_ptr<Tokenizer>> DefaultTokenizer() {
+  const std::string_view name = DefaultModelName();
+  OCTET_ASSIGN(const auto file, ParseGguf(DefaultModelBytes(), name, OpenMode::kHeadersOnly));
+  OCTET_ASSIGN(Vocabulary vocabulary, VocabularyFromGguf(file->metadata(), name));
+  return TokenizerFromVocabulary(std::move(vocabulary), name);
+}
+
 }  // namespace
 
 struct ModelTokenizer::Impl {
@@ -49,7 +59,7 @@ ModelTokenizer::~ModelTokenizer() = default;
 
 Result<ModelTokenizer> ModelTokenizer::Load(const std::string& model) {
   auto impl = std::make_unique<Impl>();
-  OCTET_ASSIGN(impl->tokenizer, LoadTokenizer(model));
+  OCTET_ASSIGN(impl->tokenizer, model.empty() ? DefaultTokenizer() : LoadTokenizer(model));
   return ModelTokenizer(std::move(impl));
 }
 

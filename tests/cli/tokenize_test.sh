@@ -33,6 +33,13 @@ ExpectEqual "$output" "the license"
 Run "$OCTET" detokenize -m "$model" --ids "[1, 268,411]" --json
 ExpectEqual "$output" '{"count":3,"text":"the license"}'
 
+# Without -m: the model inside the program.
+Run "$OCTET" tokenize "Once upon a time"
+ExpectCode 0
+ExpectOutput "<s>"
+output=$("$OCTET" tokenize --ids "Once upon a time" | "$OCTET" detokenize)
+ExpectEqual "$output" "Once upon a time"
+
 # Conversations.
 cat >"$folder/chat.json" <<'JSON'
 {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
@@ -46,9 +53,6 @@ Run "$OCTET" tokenize -m "$model" --chat "$folder/chat.json" --template raw --id
 ExpectEqual "$output" "1 261 304"
 
 # Mistakes.
-Run "$OCTET" tokenize "text"
-ExpectCode 1
-ExpectErrors "name one with -m"
 Run "$OCTET" tokenize -m "$folder/absent" "text"
 ExpectCode 1
 ExpectErrors "$folder/absent: no such file or folder"
