@@ -23,9 +23,10 @@ MODULES = {
     "train": "base cpu tensor ops io text model",
     "ptq": "base cpu quant tensor ops io text model",
     "eval": "base text model engine",
+    "perf": "base cpu quant kernels tensor ops io model",
     "server": "base text engine",
     "cluster": "base model engine train",
-    "api": "base cpu quant kernels tensor io ops text model sample engine train ptq eval server cluster",
+    "api": "base cpu quant kernels tensor io ops text model sample engine train ptq eval perf server cluster",
 }
 MODULES = {name: set(below.split()) | {name} for name, below in MODULES.items()}
 

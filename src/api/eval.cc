@@ -21,12 +21,6 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Result<Arithmetic> ParseArithmetic(const std::string& name) {
-  if (name == "float32") return Arithmetic::kFloat32;
-  if (name == "fast") return Arithmetic::kFast;
-  return Err(ErrorCode::kInvalidArgument, "arithmetic \"{}\": expected float32 or fast", name);
-}
-
 Result<Format> ParseKvFormat(const std::string& name, Arithmetic arithmetic) {
   if (name.empty()) return arithmetic == Arithmetic::kFloat32 ? Format::kF32 : Format::kF16;
   const auto format = FormatFromName(name);
@@ -136,7 +130,7 @@ Status RunTokens(Runtime& runtime, Context& context, Format kv_format,
 }  // namespace
 
 Result<LogitsReport> WriteLogits(const ComputeOptions& compute, const LogitsRequest& request) {
-  OCTET_ASSIGN(const Arithmetic arithmetic, ParseArithmetic(compute.arithmetic));
+  OCTET_ASSIGN(const Arithmetic arithmetic, ArithmeticFromName(compute.arithmetic));
   OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, arithmetic));
   OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime,
                Runtime::Load(compute.model, compute.threads));
@@ -177,7 +171,7 @@ Result<PerplexityReport> MeasureFilePerplexity(const ComputeOptions& compute,
                                                const std::filesystem::path& text,
                                                int64_t context_tokens,
                                                const PerplexityProgress& progress) {
-  OCTET_ASSIGN(const Arithmetic arithmetic, ParseArithmetic(compute.arithmetic));
+  OCTET_ASSIGN(const Arithmetic arithmetic, ArithmeticFromName(compute.arithmetic));
   OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, arithmetic));
   OCTET_ASSIGN(const std::string content, ReadTextFile(text));
   OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime,

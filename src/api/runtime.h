@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "base/result.h"
 #include "model/weights.h"
@@ -11,9 +12,15 @@
 
 namespace octet {
 
+/// "fast" or "float32"; kInvalidArgument otherwise.
+Result<Arithmetic> ArithmeticFromName(std::string_view name);
+
 struct Runtime {
-  /// `path` empty: the embedded default model. threads ≤ 0: the cores this process may use.
+  /// `path` empty: the embedded default model. threads ≤ 0: one a physical core this process may
+  /// use.
   static Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& path, int threads);
+  static Result<Checkpoint> Open(const std::filesystem::path& path);
+  Status Start(Checkpoint checkpoint, int threads);
 
   Context MakeContext(Arithmetic arithmetic) { return {*pool, kernels, scratch, arithmetic}; }
   /// The tokenizer that came with the model.

@@ -122,8 +122,9 @@ void Describe(const ModelConfig& c, GgufMetadata& metadata) {
   values["llama.rope.freq_base"] = c.rope_theta;
 }
 
-bool StaysFloat(const TensorSpec& spec) {
-  return spec.shape.size() == 1 || spec.role == TensorRole::kRouter;
+Format FormatOf(const TensorSpec& spec, const std::string& name, const SyntheticOptions& options) {
+  if (spec.shape.size() == 1 || spec.role == TensorRole::kRouter) return Format::kF32;
+  return options.choose ? options.choose(spec, name) : options.matrices;
 }
 
 }  // namespace
@@ -136,7 +137,7 @@ Result<Checkpoint> MakeSyntheticCheckpoint(const ModelConfig& config,
   uint64_t stream = 0;
   for (const TensorSpec& spec : TensorSpecs(config)) {
     const TensorPlace place = PlaceOf(spec, config, Naming::kGgufSplit);
-    TensorInfo info{place.name, StaysFloat(spec) ? Format::kF32 : options.matrices, spec.shape, 0};
+    TensorInfo info{place.name, FormatOf(spec, place.name, options), spec.shape, 0};
     const FormatInfo& format = Info(info.format);
     const bool norm = spec.shape.size() == 1;
     const int64_t cols = spec.shape.back(), rows = norm ? 1 : spec.shape[0];

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "io/checkpoint.h"
 #include "model/config.h"
+#include "model/tensor_specs.h"
 #include "quant/format.h"
 
 namespace octet {
@@ -12,6 +15,8 @@ namespace octet {
 struct SyntheticOptions {
   Format matrices = Format::kF32;  // norms and the router are always F32
   uint64_t seed = 1;
+  /// Where set, decides instead of `matrices`: the mix of a quantised file.
+  std::function<Format(const TensorSpec& spec, const std::string& name)> choose = {};
 };
 
 /// A checkpoint in memory with GGUF names, values normal with variance 1/cols (norms near 1), so

@@ -139,7 +139,7 @@ inline ModelConfig TinyMixtralConfig() {
 
 inline std::unique_ptr<Model> SyntheticModel(const ModelConfig& config,
                                              Format format = Format::kF32) {
-  return Must(Model::Load(Must(MakeSyntheticCheckpoint(config, {format, 7}))));
+  return Must(Model::Load(Must(MakeSyntheticCheckpoint(config, {.matrices = format, .seed = 7}))));
 }
 
 /// `n` ids below `vocab`, the same for the same seed.
