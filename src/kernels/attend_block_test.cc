@@ -31,27 +31,54 @@ std::vector<float> RandomFloats(int64_t n, uint64_t stream, double scale) {
   return values;
 }
 
-struct Inputs {
-  explicit Inputs(const Problem& p)
-      : q_stride(p.head_dim + 2),
-        kv_stride(p.head_dim + 3),
-        q(RandomFloats(p.heads * q_stride, 1, p.scale / std::sqrt(p.head_dim))),
-        k(RandomFloats(p.end * kv_stride, 2, 1)),
-        v(RandomFloats(p.end * kv_stride, 3, 1)) {}
-  int64_t q_stride, kv_stride;
-  std::vector<float> q, k, v;
+/// Keys and values in a format, and the floats that they mean.
+struct Rows {
+  Rows(Format format, int32_t n, int32_t head_dim, uint64_t stream) {
+    const FormatInfo& info = Info(format);
+    row_bytes = FormatBytes(format, head_dim) + kPadding;
+    bytes.resize(static_cast<size_t>(n * row_bytes + kReadAhead));
+    const std::vector<float> values = RandomFloats(static_cast<int64_t>(n) * head_dim, stream, 1);
+    exact.resize(values.size());
+    for (int32_t j = 0; j < n; ++j) {
+      std::byte* row = bytes.data() + j * row_bytes;
+      info.encode(values.data() + static_cast<int64_t>(j) * head_dim, head_dim, row);
+      info.decode(row, head_dim, exact.data() + static_cast<int64_t>(j) * head_dim);
+    }
+  }
+  static constexpr int64_t kPadding = 6, kReadAhead = 64;
+  int64_t row_bytes;
+  std::vector<std::byte> bytes;
+  std::vector<float> exact;  // [n, head_dim]
 };
 
-State RunKernel(const KernelDescriptor& kernel, const Problem& p) {
-  const Inputs in(p);
+struct Inputs {
+  Inputs(const Problem& p, Format format)
+      : q_stride(p.head_dim + 2),
+        q(RandomFloats(p.heads * q_stride, 1, p.scale / std::sqrt(p.head_dim))),
+        k(format, p.end, p.head_dim, 2),
+        v(format, p.end, p.head_dim, 3) {}
+  int64_t q_stride;
+  std::vector<float> q;
+  Rows k, v;
+};
+
+/// `as_floats`: feeds the exact values of the format as F32 rows.
+State RunKernel(const KernelDescriptor& kernel, const Problem& p, Format format, bool as_floats) {
+  const Inputs in(p, format);
+  const auto* k =
+      as_floats ? reinterpret_cast<const std::byte*>(in.k.exact.data()) : in.k.bytes.data();
+  const auto* v =
+      as_floats ? reinterpret_cast<const std::byte*>(in.v.exact.data()) : in.v.bytes.data();
+  const int64_t row_bytes =
+      as_floats ? p.head_dim * static_cast<int64_t>(sizeof(float)) : in.k.row_bytes;
   State state{std::vector<float>(p.heads, -std::numeric_limits<float>::infinity()),
               std::vector<float>(p.heads, 0.0f), std::vector<float>(p.heads * p.head_dim, 0.0f)};
   for (int32_t block = p.first / kKeyBlock * kKeyBlock; block < p.end; block += kKeyBlock) {
     kernel.attend_block({.q = in.q.data(),
                          .q_stride = in.q_stride,
-                         .k = in.k.data() + block * in.kv_stride,
-                         .v = in.v.data() + block * in.kv_stride,
-                         .kv_stride = in.kv_stride,
+                         .k = k + block * row_bytes,
+                         .v = v + block * row_bytes,
+                         .kv_row_bytes = row_bytes,
                          .begin = std::max(p.first - block, 0),
                          .end = std::min(p.end - block, kKeyBlock),
                          .heads = p.heads,
@@ -63,7 +90,7 @@ State RunKernel(const KernelDescriptor& kernel, const Problem& p) {
   return state;
 }
 
-const KernelDescriptor& Reference() { return *SelectKernels(0).attend_block; }
+const KernelDescriptor& Reference() { return *SelectKernels(0).attend_block[0]; }
 
 void ExpectSameBits(const std::vector<float>& got, const std::vector<float>& want) {
   ASSERT_EQ(got.size(), want.size());
@@ -88,7 +115,9 @@ TEST_P(AttendBlock, EqualsTheReferenceBitForBit) {
   for (const Problem& p : kProblems) {
     SCOPED_TRACE(::testing::Message() << p.heads << " heads of " << p.head_dim << ", keys ["
                                       << p.first << ", " << p.end << ")");
-    const State got = RunKernel(kernel, p), want = RunKernel(Reference(), p);
+    if (p.head_dim % Info(kernel.format).block_values != 0) continue;
+    const State got = RunKernel(kernel, p, kernel.format, false);
+    const State want = RunKernel(Reference(), p, kernel.format, true);
     ExpectSameBits(got.m, want.m);
     ExpectSameBits(got.l, want.l);
     ExpectSameBits(got.acc, want.acc);
@@ -99,21 +128,24 @@ TEST_P(AttendBlock, PassesOnNotANumber) {
   const KernelDescriptor& kernel = *GetParam();
   if ((kernel.isa & ~DetectIsa()) != 0)
     GTEST_SKIP() << "this machine lacks " << IsaNames(kernel.isa);
-  const std::vector<float> q = {NAN}, k = {1, 2}, v = {1, 2};
-  float m = -std::numeric_limits<float>::infinity(), l = 0, acc = 0;
+  // Zeros of 32 values in any format: the query's NaN alone must show.
+  const std::vector<float> q(32, NAN);
+  const std::vector<std::byte> zeros(2 * 32 * sizeof(float));
+  float m = -std::numeric_limits<float>::infinity(), l = 0;
+  std::vector<float> acc(32);
   kernel.attend_block({.q = q.data(),
-                       .q_stride = 1,
-                       .k = k.data(),
-                       .v = v.data(),
-                       .kv_stride = 1,
+                       .q_stride = 32,
+                       .k = zeros.data(),
+                       .v = zeros.data(),
+                       .kv_row_bytes = FormatBytes(kernel.format, 32),
                        .begin = 0,
                        .end = 2,
                        .heads = 1,
-                       .head_dim = 1,
+                       .head_dim = 32,
                        .m = &m,
                        .l = &l,
-                       .acc = &acc});
-  EXPECT_TRUE(std::isnan(acc / l));
+                       .acc = acc.data()});
+  EXPECT_TRUE(std::isnan(acc[0] / l));
 }
 
 std::vector<const KernelDescriptor*> Kernels() {
@@ -136,14 +168,15 @@ INSTANTIATE_TEST_SUITE_P(Registry, AttendBlock, ::testing::ValuesIn(Kernels()), 
 
 TEST(AttendBlockReference, IsAttentionInDouble) {
   for (const Problem& p : kProblems) {
-    const Inputs in(p);
-    const State state = RunKernel(Reference(), p);
+    const Inputs in(p, Format::kF32);
+    const State state = RunKernel(Reference(), p, Format::kF32, false);
     for (int32_t h = 0; h < p.heads; ++h) {
       std::vector<double> score(p.end);
       double max = -INFINITY, total = 0, largest = 0;
       for (int32_t j = p.first; j < p.end; ++j) {
         for (int32_t d = 0; d < p.head_dim; ++d) {
-          score[j] += static_cast<double>(in.q[h * in.q_stride + d]) * in.k[j * in.kv_stride + d];
+          score[j] +=
+              static_cast<double>(in.q[h * in.q_stride + d]) * in.k.exact[j * p.head_dim + d];
         }
         max = std::max(max, score[j]);
         largest = std::max(largest, std::abs(score[j]));
@@ -152,7 +185,7 @@ TEST(AttendBlockReference, IsAttentionInDouble) {
       for (int32_t d = 0; d < p.head_dim; ++d) {
         double want = 0, magnitude = 0;
         for (int32_t j = p.first; j < p.end; ++j) {
-          const double term = std::exp(score[j] - max) / total * in.v[j * in.kv_stride + d];
+          const double term = std::exp(score[j] - max) / total * in.v.exact[j * p.head_dim + d];
           want += term;
           magnitude += std::abs(term);
         }
@@ -176,9 +209,9 @@ TEST(AttendBlockReference, ExpIsWithinOneUlp) {
     float m = -std::numeric_limits<float>::infinity(), l = 0, acc = 0;
     Reference().attend_block({.q = &q,
                               .q_stride = 1,
-                              .k = k,
-                              .v = v,
-                              .kv_stride = 1,
+                              .k = reinterpret_cast<const std::byte*>(k),
+                              .v = reinterpret_cast<const std::byte*>(v),
+                              .kv_row_bytes = sizeof(float),
                               .begin = 0,
                               .end = 2,
                               .heads = 1,

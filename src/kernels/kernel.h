@@ -72,14 +72,15 @@ struct MatmulArgs {
 ///   l = fma(l, c, Σ p_j)      Σ: sixteen lanes, lane j % 16 adds j in order; then the same tree
 ///   acc_d = acc_d·c, then acc_d = fma(p_j, v[j][d], acc_d) for j in order
 /// The caller starts m at -inf, l and acc at 0, scales q by 1/sqrt(head_dim) beforehand, and
-/// divides acc by l at the end. The result depends only on the arguments, never on other rows, and
-/// is the same on every instruction set.
+/// divides acc by l at the end. Keys and values in F16, BF16 or Q8_0 count as their exact float
+/// values. The result depends only on the arguments, never on other rows, and is the same on every
+/// instruction set.
 struct AttendBlockArgs {
   const float* q;  // [heads][q_stride], scaled
   int64_t q_stride;
-  const float* k;  // [n keys][kv_stride]
-  const float* v;
-  int64_t kv_stride;
+  const std::byte* k;  // [n keys] rows of head_dim values in the descriptor's format
+  const std::byte* v;
+  int64_t kv_row_bytes;
   int32_t begin, end;  // keys of the block that this query may see, end ≤ 64
   int32_t heads, head_dim;
   float* m;    // [heads]
@@ -116,7 +117,7 @@ struct KernelDescriptor {
   int32_t speed;  // the registry takes the highest among those that fit
   // kMatmul:
   bool any_format;  // reads every format through MatmulArgs::decode
-  Format format;    // else the one it reads
+  Format format;    // else the one it reads; of keys and values for kAttendBlock
   Layout layout;
   Arithmetic arithmetic;
   Activations activations;

@@ -162,8 +162,8 @@ TEST(Float32Matmul, ReferenceIsCloseToDoubleAndWritesOnlyItsOutputs) {
 TEST(SelectKernels, HasAKernelForEverythingOnEveryInstructionSet) {
   for (const uint32_t isa : {0u, static_cast<uint32_t>(kIsaAvx2), DetectIsa()}) {
     const KernelTable table = SelectKernels(isa);
-    ASSERT_NE(table.attend_block, nullptr);
-    EXPECT_EQ(table.attend_block->isa & ~isa, 0u);
+    ASSERT_NE(table.attend_block[0], nullptr);
+    EXPECT_EQ(table.attend_block[0]->isa & ~isa, 0u);
     for (int f = 0; f < kFormatCount; ++f) {
       for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kFast}) {
         const KernelDescriptor* kernel =
@@ -174,7 +174,7 @@ TEST(SelectKernels, HasAKernelForEverythingOnEveryInstructionSet) {
     }
   }
   const KernelTable reference = SelectKernels(0);
-  EXPECT_STREQ(reference.attend_block->name, "reference/attend_block");
+  EXPECT_STREQ(reference.attend_block[0]->name, "reference/attend_block");
 }
 
 }  // namespace

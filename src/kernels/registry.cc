@@ -53,11 +53,12 @@ const KernelDescriptor* BestMatmul(uint32_t isa, const MatmulKey& key, bool for_
   return best;
 }
 
-/// For the ops that have one kernel an instruction set.
-const KernelDescriptor* Best(uint32_t isa, KernelOp op) {
+/// For the ops that have one kernel an instruction set and format.
+const KernelDescriptor* Best(uint32_t isa, KernelOp op, Format format) {
   const KernelDescriptor* best = nullptr;
   for (const KernelDescriptor* kernel : AllKernels()) {
-    if (kernel->op == op && (kernel->isa & ~isa) == 0 && IsFaster(*kernel, best)) best = kernel;
+    const bool fits = kernel->op == op && kernel->format == format && (kernel->isa & ~isa) == 0;
+    if (fits && IsFaster(*kernel, best)) best = kernel;
   }
   return best;
 }
@@ -81,8 +82,10 @@ KernelTable SelectKernels(uint32_t isa) {
       }
     }
   }
-  table.attend_block = Best(isa, KernelOp::kAttendBlock);
-  table.quantize = Best(isa, KernelOp::kQuantize);
+  for (int f = 0; f < kFormatCount; ++f) {
+    table.attend_block[f] = Best(isa, KernelOp::kAttendBlock, static_cast<Format>(f));
+  }
+  table.quantize = Best(isa, KernelOp::kQuantize, Format::kF32);
   return table;
 }
 

@@ -18,7 +18,8 @@ const std::vector<const KernelDescriptor*>& AllKernels();
 class KernelTable {
  public:
   uint32_t isa = 0;
-  const KernelDescriptor* attend_block = nullptr;
+  /// By the format of keys and values; there is always one for F32, others may be nullptr.
+  std::array<const KernelDescriptor*, kFormatCount> attend_block = {};
   const KernelDescriptor* quantize = nullptr;
 
   /// The kernel for that many tokens; nullptr when no kernel reads the format in that layout (a

@@ -31,7 +31,8 @@ Result<KvCache> KvCache::Create(const ModelConfig& config, const KvCacheOptions&
   KvCache cache;
   cache.options_ = options;
   cache.n_layers_ = static_cast<int32_t>(config.n_layers);
-  cache.kv_dim_ = static_cast<int32_t>(config.kv_dim());
+  cache.n_kv_heads_ = static_cast<int32_t>(config.n_kv_heads);
+  cache.head_dim_ = static_cast<int32_t>(config.head_dim);
   cache.half_bytes_ = options.page_tokens * FormatBytes(options.format, config.kv_dim());
   const auto bytes =
       static_cast<uint64_t>(cache.half_bytes_) * 2 * static_cast<uint64_t>(config.n_layers);
@@ -117,7 +118,7 @@ KvView KvCache::KvOf(int32_t sequence, int32_t layer) {
   CHECK(s.in_use);
   const size_t n = s.pages.size();
   std::byte* const* k = s.pointers.data() + static_cast<size_t>(layer) * 2 * n;
-  return {{k, n}, {k + n, n}, options_.page_tokens, kv_dim_, options_.format};
+  return {{k, n}, {k + n, n}, options_.page_tokens, n_kv_heads_, head_dim_, options_.format};
 }
 
 }  // namespace octet

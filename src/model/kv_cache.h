@@ -59,7 +59,7 @@ class KvCache : public KvSource {
 
   KvCacheOptions options_;
   int32_t n_layers_ = 0;
-  int32_t kv_dim_ = 0;
+  int32_t n_kv_heads_ = 0, head_dim_ = 0;
   int64_t half_bytes_ = 0;  // K (or V) of one layer in one page
   Buffer memory_;
   std::vector<int32_t> free_;

@@ -21,30 +21,53 @@ struct Tile {
 };
 
 struct WorkerScratch {
-  float* k;    // [kKeyBlock, head_dim]
-  float* v;    // [kKeyBlock, head_dim]
+  std::byte* k;  // [kKeyBlock] rows of head_dim floats, or of stored values
+  std::byte* v;
   float* m;    // [kQueryTile, group]
   float* l;    // [kQueryTile, group]
   float* acc;  // [kQueryTile, group, head_dim]
+};
+
+/// A block of keys and values where the kernel can read it.
+struct KeyBlock {
+  const std::byte* k;
+  const std::byte* v;
+  int64_t row_bytes;
 };
 
 int64_t TileCount(const AttentionSegment& segment) {
   return (segment.rows + kQueryTile - 1) / kQueryTile;
 }
 
-/// Decodes keys and values [begin, end) of one head to float rows.
-void LoadKeyBlock(const KvView& kv, int64_t head_dim, int64_t kv_head, int64_t begin, int64_t end,
-                  const WorkerScratch& scratch) {
-  const FormatInfo& info = Info(kv.format);
-  const int64_t row_bytes = FormatBytes(kv.format, kv.kv_dim);
-  const int64_t head_bytes = FormatBytes(kv.format, head_dim);
-  for (int64_t position = begin; position < end; ++position) {
-    const int64_t page = position / kv.page_tokens;
-    const int64_t offset = position % kv.page_tokens * row_bytes + kv_head * head_bytes;
-    const int64_t row = (position - begin) * head_dim;
-    info.decode(kv.k_pages[page] + offset, head_dim, scratch.k + row);
-    info.decode(kv.v_pages[page] + offset, head_dim, scratch.v + row);
+/// Keys and values [begin, end) of one head, as the kernel for `format` wants them: in their page
+/// where the block lies in one, gathered or decoded to scratch otherwise.
+KeyBlock LoadKeyBlock(const KvView& kv, int64_t kv_head, int64_t begin, int64_t end, Format format,
+                      const WorkerScratch& scratch) {
+  const int64_t stored_bytes = kv.row_bytes();
+  if (format == kv.format && kv.page_tokens % kKeyBlock == 0) {
+    const int64_t page = begin / kv.page_tokens, offset = kv.Offset(begin, kv_head);
+    return {kv.k_pages[page] + offset, kv.v_pages[page] + offset, stored_bytes};
   }
+  const int64_t row_bytes = FormatBytes(format, kv.head_dim);
+  const DecodeFn decode = Info(kv.format).decode;
+  for (int64_t position = begin; position < end; ++position) {
+    const int64_t page = position / kv.page_tokens, offset = kv.Offset(position, kv_head);
+    const int64_t row = (position - begin) * row_bytes;
+    if (format == kv.format) {
+      std::memcpy(scratch.k + row, kv.k_pages[page] + offset, static_cast<size_t>(row_bytes));
+      std::memcpy(scratch.v + row, kv.v_pages[page] + offset, static_cast<size_t>(row_bytes));
+    } else {
+      decode(kv.k_pages[page] + offset, kv.head_dim, reinterpret_cast<float*>(scratch.k + row));
+      decode(kv.v_pages[page] + offset, kv.head_dim, reinterpret_cast<float*>(scratch.v + row));
+    }
+  }
+  return {scratch.k, scratch.v, row_bytes};
+}
+
+/// The kernel that reads the pages as they are, or the one for floats.
+const KernelDescriptor& KernelFor(Format format, const KernelTable& kernels) {
+  const KernelDescriptor* direct = kernels.attend_block[static_cast<size_t>(format)];
+  return direct != nullptr ? *direct : *kernels.attend_block[static_cast<size_t>(Format::kF32)];
 }
 
 /// First key position that a query at `position` sees.
@@ -53,7 +76,8 @@ int64_t FirstKey(int64_t position, int64_t window) {
 }
 
 void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, View<float, 2> out,
-             const WorkerScratch& scratch, const KernelDescriptor& kernel) {
+             const WorkerScratch& scratch, const KernelTable& kernels) {
+  const KernelDescriptor& kernel = KernelFor(tile.segment->kv.format, kernels);
   const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
   const int64_t first_position = tile.segment->first_position + tile.first;
   const int64_t last_position = first_position + tile.rows - 1;
@@ -66,7 +90,8 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, Vi
   for (int64_t block = first_block; block * kKeyBlock <= last_position; ++block) {
     const int64_t base = block * kKeyBlock;
     const int64_t stop = std::min(base + kKeyBlock, last_position + 1);
-    LoadKeyBlock(tile.segment->kv, d, tile.kv_head, base, stop, scratch);
+    const KeyBlock keys =
+        LoadKeyBlock(tile.segment->kv, tile.kv_head, base, stop, kernel.format, scratch);
     for (int64_t r = 0; r < tile.rows; ++r) {
       const int64_t position = first_position + r;
       const int64_t begin = std::max(FirstKey(position, shape.sliding_window), base);
@@ -75,9 +100,9 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, Vi
       AttendBlockArgs args;
       args.q = q[first_row + r].data + tile.kv_head * group * d;
       args.q_stride = d;
-      args.k = scratch.k;
-      args.v = scratch.v;
-      args.kv_stride = d;
+      args.k = keys.k;
+      args.v = keys.v;
+      args.kv_row_bytes = keys.row_bytes;
       args.begin = static_cast<int32_t>(begin - base);
       args.end = static_cast<int32_t>(end - base);
       args.heads = static_cast<int32_t>(group);
@@ -100,7 +125,9 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, Vi
 
 WorkerScratch AllocateScratch(const AttentionShape& shape, Arena& arena) {
   const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
-  return {arena.Allocate<float>(kKeyBlock * d), arena.Allocate<float>(kKeyBlock * d),
+  const auto block_bytes =
+      static_cast<size_t>(kKeyBlock * d) * sizeof(float);  // no format is larger
+  return {arena.AllocateBytes(block_bytes), arena.AllocateBytes(block_bytes),
           arena.Allocate<float>(kQueryTile * group), arena.Allocate<float>(kQueryTile * group),
           arena.Allocate<float>(kQueryTile * group * d)};
 }
@@ -112,13 +139,17 @@ void AppendKv(View<const float, 2> k, View<const float, 2> v,
   for (const AttentionSegment& segment : segments) {
     const KvView& kv = segment.kv;
     const FormatInfo& info = Info(kv.format);
-    const int64_t row_bytes = FormatBytes(kv.format, kv.kv_dim);
-    ForEachRow(segment.rows, 2 * int64_t{kv.kv_dim}, context, [&](int64_t i) {
+    const int64_t d = kv.head_dim;
+    ForEachRow(segment.rows, 2 * d * kv.n_kv_heads, context, [&](int64_t i) {
       const int64_t position = segment.first_position + i;
       const int64_t page = position / kv.page_tokens;
-      const int64_t offset = position % kv.page_tokens * row_bytes;
-      info.encode(k[segment.first_row + i].data, kv.kv_dim, kv.k_pages[page] + offset);
-      info.encode(v[segment.first_row + i].data, kv.kv_dim, kv.v_pages[page] + offset);
+      const float* k_row = k[segment.first_row + i].data;
+      const float* v_row = v[segment.first_row + i].data;
+      for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
+        const int64_t offset = kv.Offset(position, head);
+        info.encode(k_row + head * d, d, kv.k_pages[page] + offset);
+        info.encode(v_row + head * d, d, kv.v_pages[page] + offset);
+      }
     });
   }
 }
@@ -149,7 +180,7 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
   for (int w = 0; w < context.pool.threads(); ++w)
     scratch[w] = AllocateScratch(shape, context.scratch);
   context.pool.ParallelFor(n_tiles, [&](int64_t i, int worker) {
-    RunTile(tiles[i], shape, q, out, scratch[worker], *context.kernels.attend_block);
+    RunTile(tiles[i], shape, q, out, scratch[worker], context.kernels);
   });
 }
 

@@ -178,7 +178,8 @@ TEST_F(Ops, AttentionMatchesPlainSoftmaxInDouble) {
     const KvView kv{{pointers.data(), static_cast<size_t>(n_pages)},
                     {pointers.data() + n_pages, static_cast<size_t>(n_pages)},
                     static_cast<int32_t>(page_tokens),
-                    static_cast<int32_t>(kv_dim),
+                    2,
+                    12,
                     Format::kF32};
     const AttentionSegment all{0, keys, 0, kv}, last{0, rows, keys - rows, kv};
     AppendKv(MakeView(k.data(), keys, kv_dim), MakeView(v.data(), keys, kv_dim), {&all, 1},

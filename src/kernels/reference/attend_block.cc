@@ -32,11 +32,15 @@ float ExpNegative(float x) {
   return p * std::bit_cast<float>((std::bit_cast<uint32_t>(shifted) + 127u) << 23);
 }
 
+const float* Row(const std::byte* rows, int32_t j, const AttendBlockArgs& args) {
+  return reinterpret_cast<const float*>(rows + j * args.kv_row_bytes);
+}
+
 void AttendHead(const AttendBlockArgs& args, int32_t h) {
   float weight[kKeyBlock] = {};
   float m = args.m[h];
   for (int32_t j = args.begin; j < args.end; ++j) {
-    weight[j] = Dot(args.q + h * args.q_stride, args.k + j * args.kv_stride, args.head_dim);
+    weight[j] = Dot(args.q + h * args.q_stride, Row(args.k, j, args), args.head_dim);
     m = weight[j] > m ? weight[j] : m;
   }
   const float decay = ExpNegative(args.m[h] - m);
@@ -50,7 +54,7 @@ void AttendHead(const AttendBlockArgs& args, int32_t h) {
   for (int32_t d = 0; d < args.head_dim; ++d) {
     float sum = acc[d] * decay;
     for (int32_t j = args.begin; j < args.end; ++j) {
-      sum = std::fma(weight[j], args.v[j * args.kv_stride + d], sum);
+      sum = std::fma(weight[j], Row(args.v, j, args)[d], sum);
     }
     acc[d] = sum;
   }
@@ -68,6 +72,7 @@ OCTET_KERNELS(reference_attend_block) = {
      .op = KernelOp::kAttendBlock,
      .isa = 0,
      .speed = 0,
+     .format = Format::kF32,
      .attend_block = AttendBlock},
     {},
 };

@@ -58,7 +58,7 @@ __m256 MulAdd8(const float* a, const float* b, int32_t d, int32_t head_dim, __m2
 
 template <int H>
 void Scores(const AttendBlockArgs& args, int32_t h0, int32_t j, float (*score)[kKeyBlock]) {
-  const float* k = args.k + j * args.kv_stride;
+  const auto* k = reinterpret_cast<const float*>(args.k + j * args.kv_row_bytes);
   Lanes lanes[H];
   for (int h = 0; h < H; ++h) lanes[h] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   for (int32_t d = 0; d < args.head_dim; d += 16) {
@@ -105,7 +105,7 @@ void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __m256i mask,
                                            v == V - 1 ? mask : all),
                         _mm256_set1_ps(decay[h]));
   for (int32_t j = args.begin; j < args.end; ++j) {
-    const float* row = args.v + j * args.kv_stride + d;
+    const auto* row = reinterpret_cast<const float*>(args.v + j * args.kv_row_bytes) + d;
     for (int v = 0; v < V; ++v) {
       const __m256 value = _mm256_maskload_ps(row + 8 * v, v == V - 1 ? mask : all);
       for (int h = 0; h < H; ++h)
@@ -148,6 +148,7 @@ OCTET_KERNELS(x86_avx2_attend_block) = {
      .op = KernelOp::kAttendBlock,
      .isa = kIsaAvx2,
      .speed = 10,
+     .format = Format::kF32,
      .attend_block = AttendBlock},
     {},
 };

@@ -7,6 +7,43 @@
 namespace octet {
 namespace {
 
+/// Sixteen values of a key or value row from dimension d (a multiple of 16) on.
+struct LoadF32 {
+  static __m512 Load(const std::byte* row, int32_t d, __mmask16 mask) {
+    return _mm512_maskz_loadu_ps(mask, reinterpret_cast<const float*>(row) + d);
+  }
+};
+struct LoadF16 {
+  static __m512 Load(const std::byte* row, int32_t d, __mmask16 mask) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * static_cast<int64_t>(d)));
+  }
+};
+struct LoadBf16 {
+  static __m512 Load(const std::byte* row, int32_t d, __mmask16 mask) {
+    const __m256i half = _mm256_maskz_loadu_epi16(mask, row + 2 * static_cast<int64_t>(d));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+};
+struct LoadQ8 {
+  static __m512 Load(const std::byte* row, int32_t d, __mmask16 mask) {
+    constexpr int64_t kBlock = 34;  // binary16 scale, 32 int8
+    const std::byte* block = row + d / 32 * kBlock;
+    uint16_t scale;
+    __builtin_memcpy(&scale, block, sizeof scale);
+    const __m128i codes = _mm_maskz_loadu_epi8(mask, block + 2 + d % 32);
+    return _mm512_mul_ps(_mm512_set1_ps(_cvtsh_ss(scale)),
+                         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
+  }
+};
+
+constexpr int kAheadRows = 8;  // keys and values asked for before they are needed
+
+/// Asks for the whole row: the hardware's prefetcher starts anew in every page of keys.
+void PrefetchRow(const std::byte* row, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T0);
+}
+
 constexpr int kHeads = 4;         // query heads at once
 constexpr int kKeys = 4;          // keys at once in the scores: 16 accumulators
 constexpr int kValueVectors = 4;  // vectors of 16 dims at once in the values: 16 accumulators
@@ -36,17 +73,19 @@ __m512 ExpNegative(__m512 x) {
 }
 
 /// score[h][j] for H heads and J keys from key j on.
-template <int H, int J>
+template <class Loader, int H, int J>
 void Scores(const AttendBlockArgs& args, int32_t h0, int32_t j0, float (*score)[kKeyBlock]) {
   const float* q = args.q + h0 * args.q_stride;
-  const float* k = args.k + j0 * args.kv_stride;
+  const std::byte* k = args.k + j0 * args.kv_row_bytes;
+  for (int j = 0; j < J; ++j)
+    PrefetchRow(k + (kAheadRows + j) * args.kv_row_bytes, args.kv_row_bytes);
   __m512 lanes[H][J];
   for (int h = 0; h < H; ++h)
     for (int j = 0; j < J; ++j) lanes[h][j] = _mm512_setzero_ps();
   int32_t d = 0;
   for (; d + 16 <= args.head_dim; d += 16) {
     __m512 kv[J];
-    for (int j = 0; j < J; ++j) kv[j] = _mm512_loadu_ps(k + j * args.kv_stride + d);
+    for (int j = 0; j < J; ++j) kv[j] = Loader::Load(k + j * args.kv_row_bytes, d, 0xffff);
     for (int h = 0; h < H; ++h) {
       const __m512 qv = _mm512_loadu_ps(q + h * args.q_stride + d);
       for (int j = 0; j < J; ++j) lanes[h][j] = _mm512_fmadd_ps(qv, kv[j], lanes[h][j]);
@@ -57,7 +96,7 @@ void Scores(const AttendBlockArgs& args, int32_t h0, int32_t j0, float (*score)[
     for (int h = 0; h < H; ++h) {
       const __m512 qv = _mm512_maskz_loadu_ps(mask, q + h * args.q_stride + d);
       for (int j = 0; j < J; ++j) {
-        const __m512 kv = _mm512_maskz_loadu_ps(mask, k + j * args.kv_stride + d);
+        const __m512 kv = Loader::Load(k + j * args.kv_row_bytes, d, mask);
         lanes[h][j] = _mm512_mask3_fmadd_ps(qv, kv, lanes[h][j], mask);
       }
     }
@@ -90,7 +129,7 @@ float Weights(const AttendBlockArgs& args, int32_t h, float* score) {
 }
 
 /// acc[h][d … d + 16·V) of H heads; the last vector takes only the lanes of `mask`.
-template <int H, int V>
+template <class Loader, int H, int V>
 void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __mmask16 mask,
             const float (*weight)[kKeyBlock], const float* decay) {
   float* acc = args.acc + static_cast<int64_t>(h0) * args.head_dim + d;
@@ -102,9 +141,10 @@ void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __mmask16 mask,
           _mm512_maskz_loadu_ps(lanes(v), acc + h * static_cast<int64_t>(args.head_dim) + 16 * v),
           _mm512_set1_ps(decay[h]));
   for (int32_t j = args.begin; j < args.end; ++j) {
-    const float* row = args.v + j * args.kv_stride + d;
+    const std::byte* row = args.v + j * args.kv_row_bytes;
+    if (d == 0) PrefetchRow(row + kAheadRows * args.kv_row_bytes, args.kv_row_bytes);
     __m512 value[V];
-    for (int v = 0; v < V; ++v) value[v] = _mm512_maskz_loadu_ps(lanes(v), row + 16 * v);
+    for (int v = 0; v < V; ++v) value[v] = Loader::Load(row, d + 16 * v, lanes(v));
     for (int h = 0; h < H; ++h) {
       const __m512 p = _mm512_set1_ps(weight[h][j]);
       for (int v = 0; v < V; ++v) sum[h][v] = _mm512_fmadd_ps(p, value[v], sum[h][v]);
@@ -116,40 +156,60 @@ void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __mmask16 mask,
                             sum[h][v]);
 }
 
-template <int H>
+template <class Loader, int H>
 void AttendHeads(const AttendBlockArgs& args, int32_t h0) {
   alignas(64) float score[H][kKeyBlock];
   float decay[H];
   int32_t j = args.begin;
-  for (; j + kKeys <= args.end; j += kKeys) Scores<H, kKeys>(args, h0, j, score);
-  for (; j < args.end; ++j) Scores<H, 1>(args, h0, j, score);
+  for (; j + kKeys <= args.end; j += kKeys) Scores<Loader, H, kKeys>(args, h0, j, score);
+  for (; j < args.end; ++j) Scores<Loader, H, 1>(args, h0, j, score);
   for (int h = 0; h < H; ++h) decay[h] = Weights(args, h0 + h, score[h]);
   int32_t d = 0;
   for (; d + 16 * kValueVectors <= args.head_dim; d += 16 * kValueVectors) {
-    Values<H, kValueVectors>(args, h0, d, 0xffff, score, decay);
+    Values<Loader, H, kValueVectors>(args, h0, d, 0xffff, score, decay);
   }
   for (; d < args.head_dim; d += 16) {
     const int32_t left = args.head_dim - d;
     const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
-    Values<H, 1>(args, h0, d, mask, score, decay);
+    Values<Loader, H, 1>(args, h0, d, mask, score, decay);
   }
 }
 
+template <class Loader>
 void AttendBlock(const AttendBlockArgs& args) {
   if (args.begin >= args.end) return;
   int32_t h = 0;
-  for (; h + kHeads <= args.heads; h += kHeads) AttendHeads<kHeads>(args, h);
-  for (; h < args.heads; ++h) AttendHeads<1>(args, h);
+  for (; h + kHeads <= args.heads; h += kHeads) AttendHeads<Loader, kHeads>(args, h);
+  for (; h < args.heads; ++h) AttendHeads<Loader, 1>(args, h);
 }
 
 }  // namespace
 
 OCTET_KERNELS(x86_avx512_attend_block) = {
-    {.name = "x86_avx512/attend_block",
+    {.name = "x86_avx512/attend_block.f32",
      .op = KernelOp::kAttendBlock,
      .isa = kIsaAvx512,
      .speed = 20,
-     .attend_block = AttendBlock},
+     .format = Format::kF32,
+     .attend_block = AttendBlock<LoadF32>},
+    {.name = "x86_avx512/attend_block.f16",
+     .op = KernelOp::kAttendBlock,
+     .isa = kIsaAvx512,
+     .speed = 20,
+     .format = Format::kF16,
+     .attend_block = AttendBlock<LoadF16>},
+    {.name = "x86_avx512/attend_block.bf16",
+     .op = KernelOp::kAttendBlock,
+     .isa = kIsaAvx512,
+     .speed = 20,
+     .format = Format::kBf16,
+     .attend_block = AttendBlock<LoadBf16>},
+    {.name = "x86_avx512/attend_block.q8_0",
+     .op = KernelOp::kAttendBlock,
+     .isa = kIsaAvx512,
+     .speed = 20,
+     .format = Format::kQ8_0,
+     .attend_block = AttendBlock<LoadQ8>},
     {},
 };
 
