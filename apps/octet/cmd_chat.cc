@@ -133,7 +133,7 @@ void Greet(const ModelInfo& info, std::string_view format, uint64_t seed) {
 
 Status RunChat(ChatFlags& flags) {
   OCTET_TRY(FinishFlags(flags));
-  OCTET_ASSIGN(LanguageModel model, LanguageModel::Load(flags.load));
+  OCTET_ASSIGN(LanguageModel model, LoadWithProgress(flags.load));
   OCTET_ASSIGN(Conversation conversation, model.StartConversation(flags.chat_format));
   if (flags.chat_format.empty() && conversation.chat_format() == "raw") {
     Warn(

@@ -117,7 +117,7 @@ Status Run(RunFlags& flags) {
   OCTET_TRY(FinishFlags(flags));
   flags.chat = flags.chat || !flags.system.empty() || !flags.chat_format.empty();
   OCTET_ASSIGN(const std::string prompt, ReadPrompt(flags));
-  OCTET_ASSIGN(LanguageModel model, LanguageModel::Load(flags.load));
+  OCTET_ASSIGN(LanguageModel model, LoadWithProgress(flags.load));
   WarnOfModel(model.info());
   const uint64_t seed = flags.generate.sampling.seed;
 

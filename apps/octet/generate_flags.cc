@@ -5,7 +5,10 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
+
+#include "octet/progress.h"
 
 namespace octet::app {
 namespace {
@@ -86,7 +89,23 @@ void AddLoadFlags(CLI::App& command, LoadOptions& load) {
                      "Tokens of prompt and answer together; 0: the model's, at most 8192");
   command.add_option("--kv-type", load.kv_type, "Type of keys and values: f16, f32, bf16, q8_0");
   command.add_option("--arithmetic", load.arithmetic, "fast, or float32 for exact products");
+  command.add_flag("!--no-pack", load.pack,
+                   "Use the weights where the file is mapped: starts at once, runs slower");
   command.add_option("--batch", load.max_batch_tokens, "Prompt tokens computed at a time");
+}
+
+Result<LanguageModel> LoadWithProgress(LoadOptions load) {
+  std::unique_ptr<Progress> bar;
+  load.on_pack = [&bar](int64_t done, int64_t total) {
+    constexpr int64_t kWorthABar = int64_t{256} << 20;
+    if (total < kWorthABar) return;
+    if (!bar)
+      bar = std::make_unique<Progress>("packing", static_cast<uint64_t>(total),
+                                       Progress::Unit::kBytes);
+    bar->Update(static_cast<uint64_t>(done));
+    if (done == total) bar->Finish();
+  };
+  return LanguageModel::Load(load);
 }
 
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {

@@ -25,6 +25,8 @@ void AddLoadFlags(CLI::App& command, LoadOptions& load);
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
 /// Fills in what flags only describe: a random seed when none was given, the parsed biases.
 Status FinishFlags(GenerateFlags& flags);
+/// Loads with a progress bar where that takes long.
+Result<LanguageModel> LoadWithProgress(LoadOptions load);
 /// "octet: warning: …" on stderr.
 void Warn(std::string_view message);
 /// Warns of what a person who loaded this model may not expect.

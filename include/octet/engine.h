@@ -27,6 +27,12 @@ struct LoadOptions {
   std::string kv_type = "f16";      // f32, f16, bf16 or q8_0
   std::string arithmetic = "fast";  // or "float32": every product in float32
   int32_t max_batch_tokens = 512;   // prompt tokens computed at a time
+  /// Re-tile the weights for this machine's kernels while loading, where memory allows: the same
+  /// bits, several times the speed. Off: weights are used where the file is mapped, and start at
+  /// once.
+  bool pack = true;
+  /// Called while re-tiling, with bytes done and in all.
+  std::function<void(int64_t done, int64_t total)> on_pack = {};
 };
 
 struct ModelInfo {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "api/guard.h"
+#include "api/memory_plan.h"
 #include "cpu/isa.h"
 #include "io/checkpoint.h"
 #include "octet/default_model.h"
@@ -66,6 +67,17 @@ Result<Loaded> Open(const std::string& path) {
   return loaded;
 }
 
+/// Float arithmetic reads weights in the file's order only.
+Status PackWeights(const LoadOptions& options, const EngineOptions& engine, int64_t kv_bytes,
+                   Model& model) {
+  if (!options.pack || engine.arithmetic != Arithmetic::kFast) return {};
+  OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
+  const KernelTable kernels = SelectKernels(isa);
+  if (!PackingFits(model, kernels, kv_bytes)) return {};
+  ThreadPool pool(engine.threads);
+  return model.Pack(kernels, pool, options.on_pack);
+}
+
 ModelInfo Describe(const Model& model, const Engine& engine) {
   const ModelConfig& config = model.config();
   const ParameterCount count = CountParameters(config);
@@ -92,6 +104,11 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
     impl->tokenizer = std::move(loaded.tokenizer);
     OCTET_ASSIGN(impl->model, Model::Load(std::move(loaded.checkpoint)));
     OCTET_ASSIGN(const EngineOptions engine_options, ReadOptions(options, impl->model->config()));
+    const int64_t kv_bytes =
+        engine_options.max_context *
+        KvCache::BytesPerToken(impl->model->config(), engine_options.kv_format);
+    OCTET_TRY(CheckKvMemory(*impl->model, kv_bytes));
+    OCTET_TRY(PackWeights(options, engine_options, kv_bytes, *impl->model));
     OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));
     impl->chat_format = RecogniseChatFormat(impl->tokenizer->vocabulary());
     impl->info = Describe(*impl->model, *impl->engine);
