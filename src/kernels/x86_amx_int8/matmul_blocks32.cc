@@ -1,0 +1,143 @@
+// Panels of the formats with a float scale per 32 values times many tokens, on AMX. Their sums must
+// become floats every 32 of k, so a product is 32 deep and each has its own tile of sums.
+#include "kernels/x86_amx_int8/unit_loop.h"
+#include "kernels/x86_avx512_vnni/codes32.h"
+
+namespace octet {
+namespace {
+
+/// Weights as signed bytes: block, row of tile B, 16 outputs × 4 k.
+struct alignas(64) BlockTiles {
+  std::byte weight[8][8][64];
+};
+struct alignas(64) BlockScales {
+  __m512 d[8], m[8];
+};
+struct alignas(64) BlockSums32 {
+  int32_t sum[8][kBlockTokens][16];
+};
+
+/// C: the codes of a format (codes32.h). kMins: value = d · code + m.
+template <class C, bool kMins, Layout kWeightLayout>
+struct FloatScales {
+  using Tiles = BlockTiles;
+  using Scales = BlockScales;
+  using Sums = BlockSums32;
+  static constexpr Layout kLayout = kWeightLayout;
+  static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
+  static constexpr int kDepth = 32;
+  static constexpr int kMinTokens = 17;  // Q8_0: 16 tokens 330 ns, the vector kernel 310
+
+  /// The blocks' sums as floats.
+  static void PairSums(const ActivationBlock& x, int32_t* pair) {
+    if constexpr (kMins) {
+      const __m128i sums = _mm_load_si128(reinterpret_cast<const __m128i*>(x.sum32));
+      _mm256_store_ps(reinterpret_cast<float*>(pair),
+                      _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(sums)));
+    }
+  }
+
+  static void ReadScales(const std::byte* main, const std::byte*, BlockScales* out) {
+    const std::byte* halves = main + 64 * C::kWords;
+    for (int b = 0; b < 8; ++b) {
+      out->d[b] = LoadHalves(halves + 32 * b);
+      if constexpr (kMins) out->m[b] = LoadHalves(halves + 256 + 32 * b);
+    }
+  }
+
+  static void Unpack(const std::byte* main, const BlockScales&, int quarter, BlockTiles* tiles) {
+    const __m512i offset = _mm512_set1_epi8(static_cast<char>(C::kOffset));
+    for (int b = 2 * quarter; b < 2 * quarter + 2; ++b) {
+      for (int w = 0; w < 4; ++w) {
+        __m512i low, high;
+        C::Codes(main, b, w, &low, &high);
+        _mm512_store_si512(tiles->weight[b][w], _mm512_sub_epi8(low, offset));
+        _mm512_store_si512(tiles->weight[b][4 + w], _mm512_sub_epi8(high, offset));
+      }
+    }
+  }
+
+  template <bool kBoth>
+  static void Begin() {}
+
+  template <bool kBoth>
+  static void Products(const ActivationBlock* x, const BlockTiles& tiles, int quarter,
+                       BlockSums32* sums) {
+    const int b = 2 * quarter;
+    OCTET_TILE_ZERO(0);
+    OCTET_TILE_LOAD(6, tiles.weight[b], 64);
+    OCTET_TILE_LOAD(4, x->q + 32 * b, sizeof(ActivationBlock));
+    OCTET_TILE_DOT_SS(0, 4, 6);
+    OCTET_TILE_ZERO(2);
+    OCTET_TILE_LOAD(7, tiles.weight[b + 1], 64);
+    OCTET_TILE_LOAD(5, x->q + 32 * b + 32, sizeof(ActivationBlock));
+    OCTET_TILE_DOT_SS(2, 5, 7);
+    if constexpr (kBoth) {
+      OCTET_TILE_ZERO(1);
+      OCTET_TILE_LOAD(4, x[16].q + 32 * b, sizeof(ActivationBlock));
+      OCTET_TILE_DOT_SS(1, 4, 6);
+      OCTET_TILE_ZERO(3);
+      OCTET_TILE_LOAD(5, x[16].q + 32 * b + 32, sizeof(ActivationBlock));
+      OCTET_TILE_DOT_SS(3, 5, 7);
+    }
+    OCTET_TILE_STORE(0, sums->sum[b], 64);
+    OCTET_TILE_STORE(2, sums->sum[b + 1], 64);
+    if constexpr (kBoth) {
+      OCTET_TILE_STORE(1, sums->sum[b] + 16, 64);
+      OCTET_TILE_STORE(3, sums->sum[b + 1] + 16, 64);
+    }
+  }
+
+  template <bool kBoth>
+  static void End(BlockSums32*) {}
+
+  /// Rows [first, first + n) of the 32, rounded as quant/integer_dot.h says.
+  static inline __attribute__((always_inline)) void EpilogueRows(const Pending<FloatScales>& p,
+                                                                 int64_t first, int64_t n) {
+    __m512 d[8];
+    for (int b = 0; b < 8; ++b) d[b] = p.scales->d[b];
+    const ActivationBlock* x = p.input->block + p.token + first;
+    const int32_t(*pair)[8] = p.input->pair + p.token + first;
+    float(*acc)[16] = p.acc + p.token + first;
+    for (int64_t i = 0; i < n; ++i) {
+      __m512 v = _mm512_setzero_ps();
+      for (int b = 0; b < 8; ++b) {
+        const __m512i isum = _mm512_load_si512(p.sums->sum[b][first + i]);
+        v = _mm512_fmadd_ps(d[b], _mm512_cvtepi32_ps(isum), v);
+        if constexpr (kMins) {
+          const __m512 sum = _mm512_castsi512_ps(_mm512_set1_epi32(pair[i][b]));
+          v = _mm512_fmadd_ps(p.scales->m[b], sum, v);
+        }
+      }
+      _mm512_store_ps(acc[i],
+                      _mm512_fmadd_ps(v, _mm512_set1_ps(x[i].scale), _mm512_load_ps(acc[i])));
+    }
+  }
+};
+
+template <Layout kLayout>
+using Q4_0 = FloatScales<Q4_0Codes, false, kLayout>;
+template <Layout kLayout>
+using Q4_1 = FloatScales<Q4_1Codes, true, kLayout>;
+template <Layout kLayout>
+using Q5_0 = FloatScales<Q5_0Codes, false, kLayout>;
+template <Layout kLayout>
+using Q5_1 = FloatScales<Q5_1Codes, true, kLayout>;
+template <Layout kLayout>
+using Q8_0 = FloatScales<Q8_0Codes, false, kLayout>;
+template <Layout kLayout>
+using Iq4_Nl = FloatScales<Iq4Codes, false, kLayout>;
+
+}  // namespace
+
+OCTET_KERNELS(x86_amx_int8_matmul_blocks32) = {
+    OCTET_AMX_KERNELS("q4_0", kQ4_0, Q4_0),
+    OCTET_AMX_KERNELS("q4_1", kQ4_1, Q4_1),
+    OCTET_AMX_KERNELS("q5_0", kQ5_0, Q5_0),
+    OCTET_AMX_KERNELS("q5_1", kQ5_1, Q5_1),
+    OCTET_AMX_KERNELS("q8_0", kQ8_0, Q8_0),
+    OCTET_AMX_KERNELS("iq4_nl", kIq4_Nl, Iq4_Nl),
+    {},
+};
+
+}  // namespace octet
