@@ -63,6 +63,7 @@ Result<Sections> Split(std::span<const std::byte> bytes, std::string_view where)
 
 Status CheckDisjoint(std::vector<SafetensorsEntry>& entries, std::string_view where) {
   std::vector<const SafetensorsEntry*> by_offset;
+  by_offset.reserve(entries.size());
   for (const SafetensorsEntry& entry : entries) by_offset.push_back(&entry);
   std::sort(by_offset.begin(), by_offset.end(), [](const auto* a, const auto* b) {
     return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
