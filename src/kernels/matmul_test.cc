@@ -177,5 +177,20 @@ TEST(SelectKernels, HasAKernelForEverythingOnEveryInstructionSet) {
   EXPECT_STREQ(reference.attend_block[0]->name, "reference/attend_block");
 }
 
+TEST(SelectKernels, NeverLeavesQuantisedWeightsToTheOracleOnAVectorMachine) {
+  for (const uint32_t isa : {static_cast<uint32_t>(kIsaAvx2), kIsaAvx2 | kIsaAvx512}) {
+    const KernelTable table = SelectKernels(isa);
+    for (int f = 0; f < kFormatCount; ++f) {
+      const auto format = static_cast<Format>(f);
+      if (FindPanel16(format) == nullptr) continue;
+      for (const Layout layout : {Layout::kRowMajor, Layout::kPanel16}) {
+        const KernelDescriptor* kernel = table.Matmul(format, layout, Arithmetic::kFast, 1);
+        ASSERT_NE(kernel, nullptr) << Info(format).name;
+        EXPECT_NE(kernel->isa, 0u) << Info(format).name;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet
