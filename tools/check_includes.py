@@ -82,6 +82,8 @@ FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 # would leak that code into the whole program through weak symbols (ARCHITECTURE.md, "Adding a kernel").
 KERNEL_STD = {"cstddef", "cstdint", "cmath", "cstring", "cfloat", "climits", "immintrin.h", "math.h", "string.h"}
 KERNEL_OWN = ("kernels/kernel.h", "cpu/isa.h", "base/f16.h", "quant/")
+# A folder whose compiler flags include all of another's (cmake/OctetModules.cmake) may share its headers.
+ISA_BUILDS_ON = {"x86_amx_int8": "x86_avx512_vnni", "x86_amx_bf16": "x86_avx512_vnni"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 SOURCES = {".cc", ".h", ".c", ".inc", ".def"}
@@ -129,7 +131,8 @@ def breach(root, path, header, angled):
         return None
     if in_isa_folder:
         same_folder = pathlib.PurePath(header).parent == path.parent.relative_to("src")
-        fits = same_folder or header.startswith(KERNEL_OWN) or header.startswith("kernels/reference/")
+        builds_on = header.startswith(f"kernels/{ISA_BUILDS_ON.get(path.parent.name)}/")
+        fits = same_folder or builds_on or header.startswith(KERNEL_OWN) or header.startswith("kernels/reference/")
         return None if fits else f"a kernel file may include {', '.join(KERNEL_OWN)} and its own folder"
     if first in MODULES[room] or (is_test and first == "base"):
         return None
