@@ -1,7 +1,7 @@
 // The example programs of the guide, as built.
 #include <gtest/gtest.h>
-#include <stdio.h>
 
+#include <cstdio>
 #include <memory>
 #include <string>
 

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/temp_folder.h"
@@ -42,7 +43,10 @@ class Terminal {
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
 
+  /// Waits a moment first: libedit prints its prompt before it takes the terminal over, and a
+  /// Ctrl-C in between is still a signal.
   void Type(const std::string& keys) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     ASSERT_EQ(write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
   }
 
