@@ -45,7 +45,7 @@ struct Rows {
       info.decode(row, head_dim, exact.data() + static_cast<int64_t>(j) * head_dim);
     }
   }
-  static constexpr int64_t kPadding = 6, kReadAhead = 64;
+  static constexpr int64_t kPadding = 8, kReadAhead = 64;
   int64_t row_bytes;
   std::vector<std::byte> bytes;
   std::vector<float> exact;  // [n, head_dim]
