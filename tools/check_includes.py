@@ -50,7 +50,9 @@ THIRD_PARTY = {
     # C's, in the C interface and its example.
     "stddef.h": "include",
     "stdint.h": "include",
-    "stdio.h": "examples",
+    "stdio.h": "examples tests",
+    "stdio.h": "examples tests",
+    "stdlib.h": "examples tests",
     # The operating system's.
     "sys": "base cpu io api apps test tests",
     "asm": "cpu",

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "chat_commands.h"
 #include "command.h"
@@ -28,6 +29,9 @@ class Chat {
     std::string line;
     bool interrupted_before = false;
     while (true) {
+      // From before the line on: the key may come in the moment between its end and the answer.
+      std::optional<InterruptFlag> interrupt;
+      if (reader_.interactive()) interrupt.emplace();
       const LineReader::Outcome outcome = reader_.Read(line);
       if (outcome == LineReader::Outcome::kEnd)
         return reader_.interactive() ? WriteOut("\n") : Status();
@@ -40,14 +44,15 @@ class Chat {
         continue;
       }
       interrupted_before = false;
-      OCTET_ASSIGN(const bool go_on, Take(line));
+      if (!interrupt) interrupt.emplace();
+      OCTET_ASSIGN(const bool go_on, Take(line, *interrupt));
       if (!go_on) return {};
     }
   }
 
  private:
   /// False when the conversation is over.
-  Result<bool> Take(const std::string& line) {
+  Result<bool> Take(const std::string& line, const InterruptFlag& interrupt) {
     if (line.find_first_not_of(" \t\n") == std::string::npos) return true;
     Status status;
     if (line.front() == '/') {
@@ -56,10 +61,10 @@ class Chat {
       if (!step) {
         status = tl::unexpected(step.error());
       } else if (*step == ChatStep::kRetry) {
-        status = Answer(nullptr);
+        status = Answer(nullptr, interrupt);
       }
     } else {
-      status = Answer(&line);
+      status = Answer(&line, interrupt);
     }
     if (status) return true;
     // A person can try again; a script should not go on as if nothing had happened.
@@ -71,8 +76,7 @@ class Chat {
   }
 
   /// Says `message`, or answers the last one again.
-  Status Answer(const std::string* message) {
-    InterruptFlag interrupt;
+  Status Answer(const std::string* message, const InterruptFlag& interrupt) {
     Status written;
     const auto print = [&](std::string_view piece) {
       if (!piece.empty()) written = WriteOut(piece);
