@@ -53,7 +53,7 @@ Status Model::Pack(const KernelTable& kernels, ThreadPool& pool, const PackProgr
     const TensorInfo* info = last_tensor.empty() ? nullptr : checkpoint_.tensors->Find(last_tensor);
     if (info != nullptr) checkpoint_.tensors->Release(*info);
   };
-  const Status status =
+  Status status =
       ForEachMatrix(weights_.layers, weights_.head, [&](WeightMatrix& matrix) -> Status {
         if (!NeedsPacking(kernels, matrix)) return {};
         const int64_t bytes = BytesOf(kernels, matrix);
