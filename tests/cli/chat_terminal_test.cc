@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -23,6 +25,7 @@ class Terminal {
  public:
   explicit Terminal(std::vector<std::string> arguments, const std::filesystem::path& state) {
     pid_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
+    if (pid_ == -1) ADD_FAILURE() << "forkpty: " << std::strerror(errno);
     if (pid_ != 0) return;
     setenv("XDG_STATE_HOME", state.c_str(), 1);
     setenv("TERM", "dumb", 1);
@@ -34,6 +37,7 @@ class Terminal {
     _exit(127);
   }
   ~Terminal() {
+    if (pid_ <= 0) return;  // kill(-1) would reach every process there is
     if (!waited_) {
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
@@ -96,7 +100,20 @@ class Terminal {
 constexpr char kControlC[] = "\x03";
 constexpr char kControlD[] = "\x04";
 
-TEST(ChatTerminal, AnswersKeepsAHistoryAndEndsAtControlD) {
+// A bare chroot or container may have no pseudo-terminals.
+class ChatTerminal : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int controller = -1, terminal = -1;
+    if (openpty(&controller, &terminal, nullptr, nullptr, nullptr) != 0) {
+      GTEST_SKIP() << "no pseudo-terminal here: " << std::strerror(errno);
+    }
+    close(controller);
+    close(terminal);
+  }
+};
+
+TEST_F(ChatTerminal, AnswersKeepsAHistoryAndEndsAtControlD) {
   const testing::TempFolder state;
   Terminal chat({"--temp", "0", "-n", "27"}, state.path());
   ASSERT_TRUE(chat.WaitFor("> "));
@@ -111,7 +128,7 @@ TEST(ChatTerminal, AnswersKeepsAHistoryAndEndsAtControlD) {
   EXPECT_NE(content.str().find("Once"), std::string::npos);
 }
 
-TEST(ChatTerminal, ControlCStopsTheAnswerAndNotTheProgram) {
+TEST_F(ChatTerminal, ControlCStopsTheAnswerAndNotTheProgram) {
   const testing::TempFolder state;
   // Without an end token and with a context to fill, the answer takes far longer than the key.
   Terminal chat({"--ignore-eos", "-n", "100000", "--no-history", "--ctx", "32000"}, state.path());
@@ -128,7 +145,7 @@ TEST(ChatTerminal, ControlCStopsTheAnswerAndNotTheProgram) {
   EXPECT_FALSE(std::filesystem::exists(state / "octet/chat_history"));
 }
 
-TEST(ChatTerminal, ControlCGivesUpALineAndTwiceLeaves) {
+TEST_F(ChatTerminal, ControlCGivesUpALineAndTwiceLeaves) {
   const testing::TempFolder state;
   Terminal chat({}, state.path());
   ASSERT_TRUE(chat.WaitFor("> "));
@@ -148,7 +165,7 @@ TEST(ChatTerminal, ControlCGivesUpALineAndTwiceLeaves) {
   EXPECT_EQ(chat.Wait(), 0);
 }
 
-TEST(ChatTerminal, JoinsLinesThatEndInABackslash) {
+TEST_F(ChatTerminal, JoinsLinesThatEndInABackslash) {
   const testing::TempFolder state;
   Terminal chat({"-n", "5", "--temp", "0"}, state.path());
   ASSERT_TRUE(chat.WaitFor("> "));
