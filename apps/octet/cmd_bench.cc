@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "octet/bench.h"
+#include "stop_signal.h"
 
 namespace octet::app {
 namespace {
@@ -15,6 +16,8 @@ struct Flags {
   BenchOptions bench;
   bool json = false;
   std::string plot;
+  std::string save;  // where to write the synthetic model, instead of measuring
+  ConvertOptions write;
 };
 
 void PrintTable(const BenchReport& r) {
@@ -36,7 +39,19 @@ void PrintTable(const BenchReport& r) {
   }
 }
 
+Status Save(const Flags& flags) {
+  ConvertOptions write = flags.write;
+  write.show_progress = true;
+  write.threads = flags.bench.threads;
+  write.stop = &StopOnSignal();
+  OCTET_ASSIGN(const ConvertReport report, SaveSyntheticModel(flags.bench, flags.save, write));
+  for (const std::string& note : report.notes) fmt::print(stderr, "note: {}\n", note);
+  for (const auto& file : report.files) fmt::print("{}\n", file.string());
+  return {};
+}
+
 Status Run(const Flags& flags) {
+  if (!flags.save.empty()) return Save(flags);
   const bool terminal = isatty(STDERR_FILENO) == 1;
   OCTET_ASSIGN(const BenchReport report,
                RunBench(flags.bench, [&](const std::string& what, int64_t done, int64_t total) {
@@ -65,9 +80,9 @@ void Add_bench(CLI::App& app) {
       app.add_subcommand("bench", "Measure prompt and decode speed beside the machine's limits");
   command->add_option("-m,--model", b.model,
                       "Folder or GGUF file; without it the model inside the program");
-  command->add_option(
-      "--synthetic", b.synthetic,
-      "Random weights in a real shape: mixtral-8x7b, mixtral-8x22b, mistral-7b, llama-2-70b");
+  command->add_option("--synthetic", b.synthetic,
+                      "Random weights in the shape of mixtral-8x7b, mixtral-8x22b, mistral-7b, "
+                      "llama-2-70b, or tiny-moe (a toy)");
   command->add_option("--layers", b.layers, "Layers of the synthetic model; 0: all");
   command->add_option("--type", b.type, "Quantisation of the synthetic model")
       ->capture_default_str();
@@ -88,6 +103,14 @@ void Add_bench(CLI::App& app) {
   command->add_option("-t,--threads", b.threads, "Threads (default: one a physical core)");
   command->add_flag("--json", flags->json, "One JSON object on stdout");
   command->add_option("--plot", flags->plot, "Write a picture of tokens/s (SVG)");
+  command
+      ->add_option("--save", flags->save,
+                   "Write the synthetic model as a GGUF, for other programs, and measure nothing")
+      ->type_name("FILE");
+  command->add_option("--tokenizer", flags->write.tokenizer,
+                      "With --save: take the vocabulary from this file or folder");
+  command->add_flag("--resume", flags->write.resume, "With --save: continue an interrupted run");
+  command->add_flag("--force", flags->write.force, "With --save: replace FILE");
   OnRun(command, [flags] { return Run(*flags); });
 }
 

@@ -2,18 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "octet/convert.h"
 #include "octet/error.h"
 
 namespace octet {
 
 struct BenchOptions {
   std::string model;  // folder or GGUF; empty with `synthetic` empty: the embedded model
-  std::string
-      synthetic;  // "mixtral-8x7b", "mixtral-8x22b", "mistral-7b", "llama-2-70b": random weights
+  /// Random weights in the shape of "mixtral-8x7b", "mixtral-8x22b", "mistral-7b", "llama-2-70b",
+  /// or "tiny-moe", a toy.
+  std::string synthetic;
   int64_t layers = 0;           // of a synthetic model; 0: all it has
   std::string type = "q4_k_m";  // of a synthetic model: a recipe's name
   int threads = 0;
@@ -57,6 +60,15 @@ struct BenchReport {
 /// each step.
 using BenchProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& progress = {});
+
+/// Writes the synthetic model that RunBench would measure (synthetic, layers, type: the same
+/// weights) as a GGUF, tensor by tensor, so that other programs can be measured on it. Its
+/// vocabulary is write.tokenizer's, or else a made-up one. Of `write`, tokenizer, resume, force,
+/// show_progress, threads and stop count. Errors: kInvalidArgument for unknown names, and those of
+/// Convert.
+Result<ConvertReport> SaveSyntheticModel(const BenchOptions& options,
+                                         const std::filesystem::path& destination,
+                                         const ConvertOptions& write);
 
 /// The report as a JSON object, and as a picture of tokens/s (SVG).
 std::string BenchJson(const BenchReport& report);

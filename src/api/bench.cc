@@ -1,6 +1,7 @@
 #include "octet/bench.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include "perf/limits.h"
 #include "perf/measure.h"
 #include "perf/presets.h"
+#include "ptq/convert.h"
 #include "ptq/recipe.h"
+#include "text/synthetic_vocabulary.h"
 
 namespace octet {
 namespace {
@@ -38,10 +41,9 @@ Result<Checkpoint> SyntheticModel(const BenchOptions& options) {
   synthetic.choose = [&](const TensorSpec& spec, const std::string& name) {
     return chooser.Choose(name, spec.role, spec.layer, spec.shape.back());
   };
-  OCTET_ASSIGN(Checkpoint checkpoint, MakeSyntheticCheckpoint(config, synthetic));
-  checkpoint.path = fmt::format("{} ({} layers, {}, random weights)", options.synthetic,
-                                config.n_layers, options.type);
-  return checkpoint;
+  synthetic.name = fmt::format("{} ({} layers, {}, random weights)", options.synthetic,
+                               config.n_layers, options.type);
+  return MakeSyntheticCheckpoint(config, synthetic);
 }
 
 /// One thing to measure and its times so far.
@@ -171,6 +173,34 @@ Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& p
     }
     report.peak_memory_bytes = PeakMemoryBytes();
     return report;
+  });
+}
+
+Result<ConvertReport> SaveSyntheticModel(const BenchOptions& options,
+                                         const std::filesystem::path& destination,
+                                         const ConvertOptions& write) {
+  return Guarded([&]() -> Result<ConvertReport> {
+    if (options.synthetic.empty()) {
+      return Err(ErrorCode::kInvalidArgument, "only a synthetic model can be saved; name one of {}",
+                 fmt::join(PresetNames(), ", "));
+    }
+    QuantizeOptions types;
+    types.type = options.type;
+    OCTET_ASSIGN(const QuantizeChoice choice, ChooseQuantisation(types));
+    ConvertSource source;
+    OCTET_ASSIGN(source.checkpoint, SyntheticModel(options));
+    if (write.tokenizer.empty()) {
+      OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(source.checkpoint));
+      OCTET_ASSIGN(source.tokenizer, TokenizerFromVocabulary(SyntheticVocabulary(config.vocab_size),
+                                                             "synthetic vocabulary"));
+    } else {
+      OCTET_ASSIGN(source.tokenizer, LoadTokenizer(write.tokenizer));
+    }
+    source.activity = "writing";
+    ConvertOptions gguf = write;
+    gguf.target = ConvertTarget::kGguf;
+    gguf.type = ConvertType::kDefault;
+    return ConvertOpened(std::move(source), destination, gguf, &choice);
   });
 }
 

@@ -67,42 +67,74 @@ void FillNorm(int64_t n, uint64_t seed, uint64_t stream, std::byte* out) {
   }
 }
 
-class MemoryTensors : public TensorSource {
+/// What a tensor is made of, until it is wanted.
+struct Draft {
+  const RunPool* pool = nullptr;  // null: a norm
+  int64_t rows = 1;
+  uint64_t stream = 0;  // tells tensors apart
+};
+
+/// Draws a tensor when it is asked for, so that whoever goes through them one after another and
+/// releases them never holds the model.
+class SyntheticTensors : public TensorSource {
  public:
+  explicit SyntheticTensors(uint64_t seed) : seed_(seed) {}
+
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* Find(std::string_view name) const override {
     const auto it = index_.find(std::string(name));
     return it == index_.end() ? nullptr : &tensors_[it->second];
   }
   Result<std::span<const std::byte>> Data(const TensorInfo& info) const override {
-    return buffers_[index_.at(info.name)].bytes();
+    const size_t i = index_.at(info.name);
+    Buffer& buffer = buffers_[i];
+    if (buffer.size() == 0) {
+      OCTET_ASSIGN(buffer, Buffer::Allocate(info.bytes, info.name));
+      const Draft& draft = drafts_[i];
+      if (draft.pool == nullptr) {
+        FillNorm(info.values(), seed_, draft.stream, buffer.data());
+      } else {
+        draft.pool->Fill(draft.rows, draft.stream, buffer.data());
+      }
+    }
+    return buffer.bytes();
   }
-  void Release(const TensorInfo&) const override {}
+  void Release(const TensorInfo& info) const override { buffers_[index_.at(info.name)] = Buffer(); }
   const GgufMetadata& metadata() const { return metadata_; }
   GgufMetadata& mutable_metadata() { return metadata_; }
 
-  Result<Buffer*> Add(TensorInfo info) {
-    OCTET_ASSIGN(Buffer buffer, Buffer::Allocate(info.bytes, info.name));
+  /// The pool of a format and row length, made on first use.
+  const RunPool* PoolFor(const FormatInfo& format, int64_t cols) {
+    auto pool = std::find_if(pools_.begin(), pools_.end(),
+                             [&](const auto& p) { return p->Fits(format, cols); });
+    if (pool == pools_.end())
+      pool = pools_.insert(pools_.end(), std::make_unique<RunPool>(format, cols, seed_));
+    return pool->get();
+  }
+  void Add(TensorInfo info, const Draft& draft) {
     index_[info.name] = tensors_.size();
     tensors_.push_back(std::move(info));
-    buffers_.push_back(std::move(buffer));
-    return &buffers_.back();
+    drafts_.push_back(draft);
+    buffers_.emplace_back();
   }
 
  private:
+  uint64_t seed_;
   std::vector<TensorInfo> tensors_;
-  std::vector<Buffer> buffers_;
+  std::vector<Draft> drafts_;            // [tensors]
+  mutable std::vector<Buffer> buffers_;  // [tensors] empty until asked for
+  std::vector<std::unique_ptr<RunPool>> pools_;
   std::unordered_map<std::string, size_t> index_;
   GgufMetadata metadata_;
 };
 
-void Describe(const ModelConfig& c, GgufMetadata& metadata) {
+void Describe(const ModelConfig& c, const std::string& name, GgufMetadata& metadata) {
   auto& values = metadata.values();
   const auto set = [&](const char* key, int64_t value) {
     values[std::string("llama.") + key] = static_cast<uint64_t>(value);
   };
   values["general.architecture"] = std::string("llama");
-  values["general.name"] = std::string("synthetic");
+  values["general.name"] = name;
   set("block_count", c.n_layers);
   set("embedding_length", c.d_model);
   set("attention.head_count", c.n_heads);
@@ -131,9 +163,8 @@ Format FormatOf(const TensorSpec& spec, const std::string& name, const Synthetic
 
 Result<Checkpoint> MakeSyntheticCheckpoint(const ModelConfig& config,
                                            const SyntheticOptions& options) {
-  auto source = std::make_unique<MemoryTensors>();
-  Describe(config, source->mutable_metadata());
-  std::vector<std::unique_ptr<RunPool>> pools;
+  auto source = std::make_unique<SyntheticTensors>(options.seed);
+  Describe(config, options.name, source->mutable_metadata());
   uint64_t stream = 0;
   for (const TensorSpec& spec : TensorSpecs(config)) {
     const TensorPlace place = PlaceOf(spec, config, Naming::kGgufSplit);
@@ -146,21 +177,11 @@ Result<Checkpoint> MakeSyntheticCheckpoint(const ModelConfig& config,
                  info.name, cols, format.name);
     }
     info.bytes = static_cast<uint64_t>(rows * FormatBytes(info.format, cols));
-    OCTET_ASSIGN(Buffer * buffer, source->Add(std::move(info)));
-    ++stream;
-    if (norm) {
-      FillNorm(cols, options.seed, stream, buffer->data());
-      continue;
-    }
-    auto pool = std::find_if(pools.begin(), pools.end(),
-                             [&](const auto& p) { return p->Fits(format, cols); });
-    if (pool == pools.end())
-      pool = pools.insert(pools.end(), std::make_unique<RunPool>(format, cols, options.seed));
-    (*pool)->Fill(rows, stream, buffer->data());
+    source->Add(std::move(info), {norm ? nullptr : source->PoolFor(format, cols), rows, ++stream});
   }
   Checkpoint checkpoint;
   checkpoint.kind = CheckpointKind::kGguf;
-  checkpoint.path = "synthetic";
+  checkpoint.path = options.name;
   checkpoint.gguf = &source->metadata();
   checkpoint.tensors = std::move(source);
   return checkpoint;

@@ -22,6 +22,8 @@ constexpr std::array kPresets = {
     Preset{"mixtral-8x22b", "mixtral", 56, 6144, 48, 8, 16384, 8, 32768, 65536, 0, 1e6},
     Preset{"mistral-7b", "mistral", 32, 4096, 32, 8, 14336, 0, 32000, 32768, 4096, 1e4},
     Preset{"llama-2-70b", "llama", 80, 8192, 64, 8, 28672, 0, 32000, 4096, 0, 1e4},
+    // For trying things out: of no released model, and done in a moment.
+    Preset{"tiny-moe", "mixtral", 2, 256, 4, 2, 512, 8, 1024, 8192, 0, 1e6},
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace octet {
 
 /// "mixtral-8x7b", "mixtral-8x22b", "mistral-7b", "llama-2-70b": the released widths, `layers` of
-/// them (0: all). kInvalidArgument lists the names.
+/// them (0: all); "tiny-moe": a toy of two layers. kInvalidArgument lists the names.
 Result<ModelConfig> PresetConfig(std::string_view name, int64_t layers);
 std::vector<std::string> PresetNames();
 

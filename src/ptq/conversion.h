@@ -25,6 +25,7 @@ struct Conversion {
   ModelConfig config;
   const QuantizeChoice* quantize;        // null: the matrices' type is options.type
   std::unique_ptr<Tokenizer> tokenizer;  // null when the source has none
+  std::string_view activity;             // on the progress bar
   ConvertJob job;
   ThreadPool pool;
   ConvertReport report;

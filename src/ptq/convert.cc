@@ -73,8 +73,8 @@ Status CheckRoom(const fs::path& folder, uint64_t bytes) {
 TensorPump::TensorPump(const Conversion& conversion, ThreadPool& pool, uint64_t total_bytes)
     : streamer_(*conversion.source.tensors, pool,
                 conversion.quantize ? Encoding::kSearched : Encoding::kPlain),
-      progress_(conversion.quantize ? "quantising" : "converting", total_bytes,
-                Progress::Unit::kBytes, conversion.options.show_progress),
+      progress_(std::string(conversion.activity), total_bytes, Progress::Unit::kBytes,
+                conversion.options.show_progress),
       stop_(conversion.options.stop) {}
 
 Status TensorPump::Send(const PlannedTensor& tensor, TensorStreamer::Sink append) {
@@ -97,24 +97,33 @@ Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& 
     return Err(ErrorCode::kInvalidArgument, "{}: is both source and destination",
                destination.string());
   }
+  ConvertSource opened;
+  OCTET_ASSIGN(opened.checkpoint, OpenCheckpoint(source));
+  OCTET_ASSIGN(opened.tokenizer, FindTokenizer(source, options));
+  if (quantize != nullptr) opened.activity = "quantising";
+  return ConvertOpened(std::move(opened), destination, options, quantize);
+}
+
+Result<ConvertReport> ConvertOpened(ConvertSource source, const fs::path& destination,
+                                    const ConvertOptions& options, const QuantizeChoice* quantize) {
   if (destination.empty()) {
     return Err(ErrorCode::kInvalidArgument, "no destination was given");
   }
   if (options.max_shard_bytes == 0) {
     return Err(ErrorCode::kInvalidArgument, "a shard of at most 0 bytes holds nothing");
   }
-  OCTET_ASSIGN(Checkpoint checkpoint, OpenCheckpoint(source));
-  OCTET_ASSIGN(ModelConfig config, ReadModelConfig(checkpoint));
-  OCTET_ASSIGN(auto tokenizer, FindTokenizer(source, options));
+  OCTET_ASSIGN(ModelConfig config, ReadModelConfig(source.checkpoint));
   const bool to_gguf = WritesGguf(destination, options.target);
   const fs::path named = WithName(destination);
+  ConvertJob job(source.checkpoint.path, named, options, quantize ? quantize->description : "");
   Conversion conversion{options,
                         named,
-                        std::move(checkpoint),
+                        std::move(source.checkpoint),
                         std::move(config),
                         quantize,
-                        std::move(tokenizer),
-                        ConvertJob(source, named, options, quantize ? quantize->description : ""),
+                        std::move(source.tokenizer),
+                        source.activity,
+                        std::move(job),
                         ThreadPool(options.threads),
                         {}};
   AddNotes(conversion, conversion.report);

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <string_view>
 
+#include "io/checkpoint.h"
 #include "octet/convert.h"
 #include "ptq/quantize.h"
+#include "text/tokenizer.h"
 
 namespace octet {
 
@@ -14,5 +18,16 @@ Result<ConvertReport> ConvertCheckpoint(const std::filesystem::path& source,
                                         const std::filesystem::path& destination,
                                         const ConvertOptions& options,
                                         const QuantizeChoice* quantize = nullptr);
+
+/// What to convert, when it is open already; its path stands for it in the note of an unfinished
+/// job.
+struct ConvertSource {
+  Checkpoint checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;      // null: none
+  std::string_view activity = "converting";  // on the progress bar
+};
+Result<ConvertReport> ConvertOpened(ConvertSource source, const std::filesystem::path& destination,
+                                    const ConvertOptions& options,
+                                    const QuantizeChoice* quantize = nullptr);
 
 }  // namespace octet

@@ -8,6 +8,7 @@
 
 #include "io/checkpoint.h"
 #include "io/gguf_writer.h"
+#include "model/synthetic.h"
 #include "support/sha256.h"
 #include "support/shared_data.h"
 #include "support/temp_folder.h"
@@ -34,6 +35,21 @@ std::string ConvertError(const fs::path& from, const fs::path& to, ErrorCode cod
   if (report) return "no error";
   EXPECT_EQ(ErrorCodeName(report.error().code), ErrorCodeName(code)) << report.error().message;
   return report.error().message;
+}
+
+Checkpoint SmallSynthetic() {
+  ModelConfig config;
+  config.architecture = "mixtral";
+  config.n_layers = 2;
+  config.d_model = config.d_ff = 256;
+  config.n_heads = 4;
+  config.n_kv_heads = 2;
+  config.head_dim = 64;
+  config.n_experts = 4;
+  config.n_experts_per_token = 2;
+  config.vocab_size = 300;
+  config.context_len = 256;
+  return *MakeSyntheticCheckpoint(config, {.matrices = Format::kQ4_K});
 }
 
 /// "dtype [shape] sha256" of every tensor.
@@ -351,6 +367,33 @@ TEST(Convert, NamesTheMissingTensor) {
   EXPECT_THAT(ConvertError(folder / "in", folder / "out.gguf", ErrorCode::kNotFound),
               HasSubstr("model.layers.2."));
   EXPECT_FALSE(fs::exists(folder / "out.gguf.partial"));
+}
+
+TEST(Convert, WritesAModelThatIsNotInFilesAsItIs) {
+  const testing::TempFolder folder;
+  const fs::path out = folder.path() / "synthetic.gguf";
+  ConvertSource source;
+  source.checkpoint = SmallSynthetic();
+  const auto report = ConvertOpened(std::move(source), out, {});
+  ASSERT_TRUE(report) << report.error().message;
+  const Checkpoint written = *OpenCheckpoint(out);
+  const Checkpoint again = SmallSynthetic();
+  // Experts are separate in memory and one tensor in the file.
+  for (const char* which : {"gate", "down", "up"}) {
+    const std::string name = fmt::format("blk.1.ffn_{}", which);
+    const TensorInfo* merged = written.tensors->Find(name + "_exps.weight");
+    ASSERT_NE(merged, nullptr);
+    const auto merged_bytes = *written.tensors->Data(*merged);
+    for (int expert = 0; expert < 4; ++expert) {
+      const auto bytes =
+          *again.tensors->Data(*again.tensors->Find(fmt::format("{}.{}.weight", name, expert)));
+      const auto part = merged_bytes.subspan(expert * bytes.size(), bytes.size());
+      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), part.begin(), part.end()));
+    }
+  }
+  const auto head = *written.tensors->Data(*written.tensors->Find("output.weight"));
+  const auto expected = *again.tensors->Data(*again.tensors->Find("output.weight"));
+  EXPECT_TRUE(std::equal(head.begin(), head.end(), expected.begin(), expected.end()));
 }
 
 }  // namespace
