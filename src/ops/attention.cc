@@ -20,6 +20,12 @@ struct Tile {
   int64_t kv_head;
 };
 
+/// [T, n_heads · head_dim], and [T, n_heads] or empty.
+struct Outputs {
+  View<float, 2> out;
+  View<float, 2> log_sum;
+};
+
 struct WorkerScratch {
   std::byte* k;  // [kKeyBlock] rows of head_dim floats, or of stored values
   std::byte* v;
@@ -75,8 +81,8 @@ int64_t FirstKey(int64_t position, int64_t window) {
   return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
 }
 
-void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, View<float, 2> out,
-             const WorkerScratch& scratch, const KernelTable& kernels) {
+void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q,
+             const Outputs& outputs, const WorkerScratch& scratch, const KernelTable& kernels) {
   const KernelDescriptor& kernel = KernelFor(tile.segment->kv.format, kernels);
   const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
   const int64_t first_position = tile.segment->first_position + tile.first;
@@ -117,8 +123,13 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q, Vi
     for (int64_t h = 0; h < group; ++h) {
       const float inverse = 1.0f / scratch.l[r * group + h];
       const float* acc = scratch.acc + (r * group + h) * d;
-      float* o = out[first_row + r].data + (tile.kv_head * group + h) * d;
+      const int64_t head = tile.kv_head * group + h;
+      float* o = outputs.out[first_row + r].data + head * d;
       for (int64_t i = 0; i < d; ++i) o[i] = acc[i] * inverse;
+      if (outputs.log_sum.data != nullptr) {
+        outputs.log_sum[first_row + r][head] =
+            scratch.m[r * group + h] + std::log(scratch.l[r * group + h]);
+      }
     }
   }
 }
@@ -155,7 +166,8 @@ void AppendKv(View<const float, 2> k, View<const float, 2> v,
 }
 
 void Attention(View<float, 2> q, const AttentionShape& shape,
-               std::span<const AttentionSegment> segments, View<float, 2> out, Context& context) {
+               std::span<const AttentionSegment> segments, View<float, 2> out, Context& context,
+               View<float, 2> log_sum) {
   Arena::Scope scope(context.scratch);
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   ForEachRow(q.shape[0], q.shape[1], context, [&](int64_t t) {
@@ -180,7 +192,7 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
   for (int w = 0; w < context.pool.threads(); ++w)
     scratch[w] = AllocateScratch(shape, context.scratch);
   context.pool.ParallelFor(n_tiles, [&](int64_t i, int worker) {
-    RunTile(tiles[i], shape, q, out, scratch[worker], context.kernels);
+    RunTile(tiles[i], shape, q, {out, log_sum}, scratch[worker], context.kernels);
   });
 }
 

@@ -34,11 +34,24 @@ void Combine(View<const float, 2> y, const ExpertPlan& plan, View<float, 2> out,
   });
 }
 
+/// SwiGlu overwrites w1 x; the gradient needs it.
+void KeepGate(const ExpertActs& acts, Context& context) {
+  if (acts.gate.data == nullptr) return;
+  const int64_t d = acts.gate.shape[1];
+  ForEachRow(acts.gate.shape[0], d, context, [&](int64_t slot) {
+    std::memcpy(acts.gate[slot].data, acts.hidden[slot].data,
+                static_cast<size_t>(d) * sizeof(float));
+  });
+}
+
 }  // namespace
 
 ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Arena& arena) {
-  return {arena.Matrix<float>(slots, d_model), arena.Matrix<float>(slots, d_ff),
-          arena.Matrix<float>(slots, d_ff), arena.Matrix<float>(slots, d_model)};
+  return {arena.Matrix<float>(slots, d_model),
+          arena.Matrix<float>(slots, d_ff),
+          arena.Matrix<float>(slots, d_ff),
+          arena.Matrix<float>(slots, d_model),
+          {}};
 }
 
 void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const ExpertPlan& plan,
@@ -56,6 +69,7 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
     tasks[n++] = {&experts[e].w3, acts.x.Rows(first, count), acts.up.Rows(first, count)};
   }
   Linear({tasks, static_cast<size_t>(n)}, context);
+  KeepGate(acts, context);
   SwiGlu(acts.hidden, acts.up, context);
   n = 0;
   for (int64_t e = 0; e < n_experts; ++e) {
@@ -71,6 +85,7 @@ void DenseFfn(View<const float, 2> x, const Expert& expert, const ExpertActs& ac
               View<float, 2> out, Context& context) {
   const LinearTask up_and_gate[] = {{&expert.w1, x, acts.hidden}, {&expert.w3, x, acts.up}};
   Linear(up_and_gate, context);
+  KeepGate(acts, context);
   SwiGlu(acts.hidden, acts.up, context);
   Linear(expert.w2, acts.hidden, out, context);
 }

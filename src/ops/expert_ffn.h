@@ -21,6 +21,7 @@ struct ExpertActs {
   View<float, 2> hidden;  // [S, d_ff] silu(w1 x) · (w3 x)
   View<float, 2> up;      // [S, d_ff] w3 x
   View<float, 2> y;       // [S, d_model] w2 hidden
+  View<float, 2> gate;    // [S, d_ff] w1 x, kept for the gradient; empty in inference
 };
 ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Arena& arena);
 

@@ -1,0 +1,114 @@
+#include "ops/expert_ffn_grad.h"
+
+#include "ops/linear_grad.h"
+#include "ops/rows.h"
+#include "ops/swiglu_grad.h"
+
+namespace octet {
+namespace {
+
+/// Rows [first, first + count) of the slots go through expert `index`.
+struct Group {
+  size_t index;
+  int64_t first, count;
+};
+
+/// d_y[slot] = weight · d_out[row], and the weights' own gradient.
+void GradCombine(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_y,
+                 View<float, 2> d_weights, Context& context) {
+  const int64_t d = task.d_out.shape[1], k = plan.slot_of.shape[1];
+  ForEachRow(task.d_out.shape[0], 2 * d * k, context, [&](int64_t t) {
+    const float* d_out = task.d_out[t].data;
+    for (int64_t j = 0; j < k; ++j) {
+      const int32_t slot = plan.slot_of[t][j];
+      const float* y = task.acts.y[slot].data;
+      const float weight = plan.weight[t][j];
+      double sum = 0;
+      for (int64_t i = 0; i < d; ++i) {
+        sum += static_cast<double>(d_out[i]) * y[i];
+        d_y[slot][i] = weight * d_out[i];
+      }
+      d_weights[t][j] = static_cast<float>(sum);
+    }
+  });
+}
+
+/// d_x[t] = Σ_j d_gathered[slot of choice j], choices in order.
+void GradGather(View<const float, 2> d_gathered, const ExpertPlan& plan, View<float, 2> d_x,
+                Context& context) {
+  const int64_t d = d_x.shape[1], k = plan.slot_of.shape[1];
+  ForEachRow(d_x.shape[0], d * k, context, [&](int64_t t) {
+    float* sum = d_x[t].data;
+    for (int64_t j = 0; j < k; ++j) {
+      const float* row = d_gathered[plan.slot_of[t][j]].data;
+      for (int64_t i = 0; i < d; ++i) sum[i] = j == 0 ? row[i] : sum[i] + row[i];
+    }
+  });
+}
+
+/// From d_y [S, d_model] back to d_x [S, d_model] (which may be d_y) and the experts' weights.
+void GradExperts(const ExpertFfnGradTask& task, std::span<const Group> groups,
+                 View<const float, 2> x, View<const float, 2> d_y, View<float, 2> d_x,
+                 Context& context) {
+  const ExpertActs& acts = task.acts;
+  const auto n = static_cast<int64_t>(groups.size());
+  auto d_hidden = context.scratch.Matrix<float>(acts.hidden.shape[0], acts.hidden.shape[1]);
+  auto d_up = context.scratch.Matrix<float>(acts.hidden.shape[0], acts.hidden.shape[1]);
+  auto* inputs = context.scratch.Allocate<LinearGradInputTask>(n);
+  auto* weights = context.scratch.Allocate<LinearGradWeightTask>(2 * n);
+  int64_t i = 0;
+  for (const Group& g : groups) {
+    const auto rows = d_y.Rows(g.first, g.count);
+    inputs[i] = {&task.experts[g.index].w2, rows, d_hidden.Rows(g.first, g.count)};
+    weights[i++] = {acts.hidden.Rows(g.first, g.count), rows, task.grads[g.index].w2};
+  }
+  LinearGradInput({inputs, groups.size()}, context);
+  LinearGradWeight({weights, groups.size()}, context);
+  SwiGluGrad({acts.gate, acts.up, d_hidden, d_hidden, d_up}, context);
+
+  i = 0;
+  for (const Group& g : groups) {
+    const auto rows = x.Rows(g.first, g.count);
+    weights[i++] = {rows, d_hidden.Rows(g.first, g.count), task.grads[g.index].w1};
+    weights[i++] = {rows, d_up.Rows(g.first, g.count), task.grads[g.index].w3};
+  }
+  LinearGradWeight({weights, 2 * groups.size()}, context);
+  i = 0;
+  for (const Group& g : groups) {
+    inputs[i++] = {&task.experts[g.index].w1, d_hidden.Rows(g.first, g.count),
+                   d_x.Rows(g.first, g.count)};
+  }
+  LinearGradInput({inputs, groups.size()}, context);
+  i = 0;
+  for (const Group& g : groups) {
+    inputs[i++] = {&task.experts[g.index].w3, d_up.Rows(g.first, g.count),
+                   d_x.Rows(g.first, g.count), true};
+  }
+  LinearGradInput({inputs, groups.size()}, context);
+}
+
+}  // namespace
+
+void ExpertFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_weights,
+                   Context& context) {
+  const Arena::Scope scope(context.scratch);
+  auto d_slots = context.scratch.Matrix<float>(task.acts.y.shape[0], task.d_out.shape[1]);
+  GradCombine(task, plan, d_slots, d_weights, context);
+  auto* groups = context.scratch.Allocate<Group>(static_cast<int64_t>(task.experts.size()));
+  size_t n = 0;
+  for (size_t e = 0; e < task.experts.size(); ++e) {
+    const auto at = static_cast<int64_t>(e);
+    const int64_t first = plan.offset[at], count = plan.offset[at + 1] - first;
+    if (count > 0) groups[n++] = {e, first, count};
+  }
+  GradExperts(task, {groups, n}, task.acts.x, d_slots, d_slots, context);
+  GradGather(d_slots, plan, task.d_x, context);
+}
+
+void DenseFfnGrad(const ExpertFfnGradTask& task, View<const float, 2> x, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const Group all{0, 0, x.shape[0]};
+  GradExperts(task, {&all, 1}, x, task.d_out, task.d_x, context);
+}
+
+}  // namespace octet
