@@ -27,15 +27,19 @@ void PrintTable(const BenchReport& r) {
              r.layout);
   fmt::print("{} threads, {}; load {:.2f} s, packing {:.2f} s, peak memory {:.2f} GB\n", r.threads,
              r.isa, r.load_s, r.pack_s, r.peak_memory_bytes / 1e9);
-  fmt::print("memory read limit, measured beside: {:.1f} GB/s\n\n", r.read_limit_bytes_per_s / 1e9);
-  fmt::print("{:<16}{:>10}  {:<22}{:>9}{:>8}{:>8}{:>10}\n", "", "tok/s", "step ms (min…max)",
-             "reads GB", "GB/s", "share", "TFLOP/s");
+  fmt::print("measured beside: memory read limit {:.1f} GB/s", r.read_limit_bytes_per_s / 1e9);
+  for (const BenchPeak& peak : r.peaks)
+    fmt::print("; {} {:.2f} TOP/s", peak.name, peak.ops_per_s / 1e12);
+  fmt::print("\n\n{:<16}{:>10}  {:<22}{:>9}{:>8}{:>8}{:>10}  {}\n", "", "tok/s",
+             "step ms (min…max)", "reads GB", "GB/s", "share", "TFLOP/s",
+             "of peak, of peak with loads");
   for (const BenchFigure& f : r.figures) {
     const std::string step =
         fmt::format("{:.2f} ({:.2f}…{:.2f})", f.median_s * 1e3, f.min_s * 1e3, f.max_s * 1e3);
-    fmt::print("{:<16}{:>10.2f}  {:<22}{:>9.3f}{:>8.1f}{:>7.0f}%{:>10.3f}\n", f.name,
-               f.tokens_per_s, step, static_cast<double>(f.weight_bytes + f.kv_bytes) / 1e9,
-               f.read_bytes_per_s / 1e9, f.read_share * 100, f.flops_per_s / 1e12);
+    fmt::print("{:<16}{:>10.2f}  {:<22}{:>9.3f}{:>8.1f}{:>7.0f}%{:>10.3f}{:>7.0f}%{:>6.0f}%\n",
+               f.name, f.tokens_per_s, step, static_cast<double>(f.weight_bytes + f.kv_bytes) / 1e9,
+               f.read_bytes_per_s / 1e9, f.read_share * 100, f.flops_per_s / 1e12,
+               f.peak_share * 100, f.loaded_peak_share * 100);
   }
 }
 

@@ -39,6 +39,15 @@ struct BenchFigure {
   double read_share = 0;  // of the read limit measured beside it
   double flops = 0;       // a step
   double flops_per_s = 0;
+  // Of the fastest arithmetic for many tokens measured beside it: all operands in registers, and
+  // loaded from the first-level cache (0: no such instruction set).
+  double peak_share = 0, loaded_peak_share = 0;
+};
+
+/// The most operations per second one kind of arithmetic reaches here, all threads together.
+struct BenchPeak {
+  std::string name;  // "AMX bf16, registers"
+  double ops_per_s = 0;
 };
 
 struct BenchReport {
@@ -52,12 +61,13 @@ struct BenchReport {
   int64_t peak_memory_bytes = 0;  // of the process, at the end
   double load_s = 0, pack_s = 0;
   double read_limit_bytes_per_s = 0;  // median over the run
+  std::vector<BenchPeak> peaks;       // medians over the run, those this machine has
   std::vector<BenchFigure> figures;
 };
 
 /// Runs every measurement, one repetition of each in turn, so that a noisy minute falls on all
-/// alike; the read limit is measured in every round. `progress(what, done, total)` is called before
-/// each step.
+/// alike; the limits of memory and arithmetic are measured in every round. `progress(what, done,
+/// total)` is called before each step.
 using BenchProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& progress = {});
 

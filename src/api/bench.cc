@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -69,6 +70,34 @@ Result<std::vector<Measurement>> MakeMeasurements(const Model& model, const Benc
   for (const int64_t n : options.depths) OCTET_TRY(add(fmt::format("decode at {}", n), {1, 1, n}));
   for (const int64_t n : options.batches) OCTET_TRY(add(fmt::format("batch {}", n), {n, 1, 0}));
   return measurements;
+}
+
+/// Passes of the machine's limits, taken between the steps that are measured.
+struct Limits {
+  ReadLimit read;
+  PeakLimit peak;
+  std::vector<double> read_passes;
+  std::array<std::vector<double>, kPeakCount> peak_passes;
+
+  static Result<Limits> Create(const Runtime& runtime) {
+    OCTET_ASSIGN(ReadLimit read, ReadLimit::Create());
+    OCTET_ASSIGN(PeakLimit peak, PeakLimit::Create(runtime.kernels, *runtime.pool));
+    return Limits{std::move(read), std::move(peak), {}, {}};
+  }
+  void MeasurePeaks(ThreadPool& pool) {
+    for (size_t p = 0; p < kPeakCount; ++p)
+      peak_passes[p].push_back(peak.Measure(static_cast<Peak>(p), pool));
+  }
+  double MedianOf(Peak p) const { return Median(peak_passes[static_cast<size_t>(p)]); }
+};
+
+/// Bf16 tiles, the float arithmetic that a model's precision asks for; without them float32.
+void AddShares(const Limits& limits, BenchFigure& figure) {
+  const double bf16 = limits.MedianOf(Peak::kAmxBf16);
+  const double loads = limits.MedianOf(Peak::kAmxBf16Loads);
+  const double peak = bf16 > 0 ? bf16 : limits.MedianOf(Peak::kFmaF32);
+  if (peak > 0) figure.peak_share = figure.flops_per_s / peak;
+  if (loads > 0) figure.loaded_peak_share = figure.flops_per_s / loads;
 }
 
 BenchFigure Summarise(const Measurement& m, const StepCost& cost, double read_limit) {
@@ -151,25 +180,31 @@ Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& p
     Context context = runtime.MakeContext(arithmetic);
     OCTET_ASSIGN(std::vector<Measurement> measurements,
                  MakeMeasurements(*runtime.model, options, *kv));
-    OCTET_ASSIGN(const ReadLimit limit, ReadLimit::Create());
-
-    std::vector<double> limits;
+    OCTET_ASSIGN(Limits limits, Limits::Create(runtime));
     std::vector<StepCost> costs;
     for (Measurement& m : measurements)
       costs.push_back(m.runner.Cost(context));  // and the first touch of everything
     const auto total = static_cast<int64_t>(measurements.size()) * options.repetitions;
     int64_t done = 0;
     for (int repetition = 0; repetition < options.repetitions; ++repetition) {
-      limits.push_back(limit.Measure(*runtime.pool));
+      limits.read_passes.push_back(limits.read.Measure(*runtime.pool));
+      limits.MeasurePeaks(*runtime.pool);
       for (Measurement& m : measurements) {
         if (progress) progress(m.name, done++, total);
         m.seconds.push_back(Sample(m.runner, context));
+        if (m.runner.shape().rows > 1) limits.MeasurePeaks(*runtime.pool);
       }
-      limits.push_back(limit.Measure(*runtime.pool));
+      limits.read_passes.push_back(limits.read.Measure(*runtime.pool));
     }
-    report.read_limit_bytes_per_s = Median(limits);
+    report.read_limit_bytes_per_s = Median(limits.read_passes);
+    for (size_t p = 0; p < kPeakCount; ++p) {
+      const auto peak = static_cast<Peak>(p);
+      if (limits.MedianOf(peak) > 0)
+        report.peaks.push_back({PeakName(peak), limits.MedianOf(peak)});
+    }
     for (size_t i = 0; i < measurements.size(); ++i) {
       report.figures.push_back(Summarise(measurements[i], costs[i], report.read_limit_bytes_per_s));
+      AddShares(limits, report.figures.back());
     }
     report.peak_memory_bytes = PeakMemoryBytes();
     return report;

@@ -20,8 +20,12 @@ std::string BenchJson(const BenchReport& report) {
                        {"read_bytes_per_s", f.read_bytes_per_s},
                        {"read_share", f.read_share},
                        {"flops", f.flops},
-                       {"flops_per_s", f.flops_per_s}});
+                       {"flops_per_s", f.flops_per_s},
+                       {"peak_share", f.peak_share},
+                       {"loaded_peak_share", f.loaded_peak_share}});
   }
+  nlohmann::ordered_json peaks = nlohmann::ordered_json::object();
+  for (const BenchPeak& peak : report.peaks) peaks[peak.name] = peak.ops_per_s;
   const nlohmann::ordered_json json = {{"model", report.model},
                                        {"isa", report.isa},
                                        {"layout", report.layout},
@@ -34,6 +38,7 @@ std::string BenchJson(const BenchReport& report) {
                                        {"load_s", report.load_s},
                                        {"pack_s", report.pack_s},
                                        {"read_limit_bytes_per_s", report.read_limit_bytes_per_s},
+                                       {"peak_ops_per_s", peaks},
                                        {"figures", figures}};
   return json.dump(2);
 }

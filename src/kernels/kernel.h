@@ -30,7 +30,7 @@ enum class Arithmetic : uint8_t {
 };
 constexpr int kArithmeticCount = 2;
 
-enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kQuantize };
+enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kQuantize, kPeak };
 
 /// What a matmul reads as x.
 enum class Activations : uint8_t {
@@ -110,6 +110,18 @@ struct QuantizeArgs {
   int64_t out_stride;
 };
 
+/// A kind of arithmetic at its fastest: what the speed of kernels is a share of. The loads of the
+/// last two come from the first-level cache, one a product, as 2 × 2 blocks of tiles need them.
+enum class Peak : uint8_t { kFmaF32, kDotInt8, kAmxInt8, kAmxBf16, kAmxInt8Loads, kAmxBf16Loads };
+constexpr int kPeakCount = 6;
+
+/// Does nothing but `rounds` rounds of one instruction, KernelDescriptor::peak_ops operations each.
+struct PeakArgs {
+  int64_t rounds;
+  std::byte* scratch;  // kPeakScratchBytes of zeros, 64-byte aligned, this thread's alone
+};
+constexpr int64_t kPeakScratchBytes = 32768;
+
 struct KernelDescriptor {
   const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list
   KernelOp op;
@@ -128,6 +140,10 @@ struct KernelDescriptor {
   void (*attend_block)(const AttendBlockArgs&);
   // kQuantize:
   void (*quantize)(const QuantizeArgs&);
+  // kPeak:
+  Peak peak;
+  int32_t peak_ops;  // a round; a multiplication and an addition count 2
+  void (*run_peak)(const PeakArgs&);
 };
 
 }  // namespace octet

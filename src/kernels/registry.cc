@@ -63,6 +63,16 @@ const KernelDescriptor* Best(uint32_t isa, KernelOp op, Format format) {
   return best;
 }
 
+const KernelDescriptor* BestPeak(uint32_t isa, Peak peak) {
+  const KernelDescriptor* best = nullptr;
+  for (const KernelDescriptor* kernel : AllKernels()) {
+    const bool fits =
+        kernel->op == KernelOp::kPeak && kernel->peak == peak && (kernel->isa & ~isa) == 0;
+    if (fits && IsFaster(*kernel, best)) best = kernel;
+  }
+  return best;
+}
+
 }  // namespace
 
 const std::vector<const KernelDescriptor*>& AllKernels() {
@@ -86,6 +96,7 @@ KernelTable SelectKernels(uint32_t isa) {
     table.attend_block[f] = Best(isa, KernelOp::kAttendBlock, static_cast<Format>(f));
   }
   table.quantize = Best(isa, KernelOp::kQuantize, Format::kF32);
+  for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));
   return table;
 }
 

@@ -21,6 +21,8 @@ class KernelTable {
   /// By the format of keys and values; there is always one for F32, others may be nullptr.
   std::array<const KernelDescriptor*, kFormatCount> attend_block = {};
   const KernelDescriptor* quantize = nullptr;
+  /// By kind; nullptr where the instruction set has none.
+  std::array<const KernelDescriptor*, kPeakCount> peak = {};
 
   /// The kernel for that many tokens; nullptr when no kernel reads the format in that layout (a
   /// row-major one always exists). All choices for one matrix and arithmetic give the same bits.

@@ -23,6 +23,22 @@ uint64_t ReadRegion(const std::byte* p, int64_t bytes) {
   return sum;
 }
 
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Rounds that take about half a millisecond now: long beside the 2 µs a task costs.
+int64_t RoundsPerTask(const KernelDescriptor& kernel, std::byte* scratch) {
+  constexpr double kTaskSeconds = 0.5e-3, kTrialSeconds = 0.1e-3;
+  for (int64_t rounds = 1024;; rounds *= 2) {
+    const auto start = std::chrono::steady_clock::now();
+    kernel.run_peak({rounds, scratch});
+    const double seconds = SecondsSince(start);
+    if (seconds >= kTrialSeconds)
+      return static_cast<int64_t>(static_cast<double>(rounds) * kTaskSeconds / seconds) + 1;
+  }
+}
+
 }  // namespace
 
 Result<ReadLimit> ReadLimit::Create(int64_t bytes) {
@@ -41,9 +57,39 @@ double ReadLimit::Measure(ThreadPool& pool) const {
   const auto start = std::chrono::steady_clock::now();
   pool.ParallelFor(
       tasks, [&](int64_t task, int) { sum += ReadRegion(region_.data() + task * kTask, kTask); });
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return static_cast<double>(tasks * kTask) / seconds;
+  return static_cast<double>(tasks * kTask) / SecondsSince(start);
+}
+
+Result<PeakLimit> PeakLimit::Create(const KernelTable& kernels, const ThreadPool& pool) {
+  PeakLimit limit;
+  limit.kernels_ = &kernels;
+  const size_t bytes = static_cast<size_t>(pool.threads()) * kPeakScratchBytes;
+  OCTET_ASSIGN(limit.scratch_, Buffer::Allocate(bytes, "arithmetic limits"));
+  return limit;
+}
+
+double PeakLimit::Measure(Peak peak, ThreadPool& pool) {
+  const KernelDescriptor* kernel = kernels_->peak[static_cast<size_t>(peak)];
+  if (kernel == nullptr) return 0;
+  constexpr int64_t kTasksPerThread = 40;
+  const auto scratch = [&](int worker) { return scratch_.data() + worker * kPeakScratchBytes; };
+  const int64_t rounds = RoundsPerTask(*kernel, scratch(0));
+  const int64_t tasks = kTasksPerThread * pool.threads();
+  const auto start = std::chrono::steady_clock::now();
+  pool.ParallelFor(tasks, [&](int64_t, int worker) {
+    kernel->run_peak({rounds, scratch(worker)});
+  });
+  return static_cast<double>(tasks * rounds) * kernel->peak_ops / SecondsSince(start);
+}
+
+const char* PeakName(Peak peak) {
+  constexpr const char* kNames[kPeakCount] = {"float32 FMA",
+                                              "int8 dot",
+                                              "AMX int8, registers",
+                                              "AMX bf16, registers",
+                                              "AMX int8, 2x2 tiles loaded from level 1",
+                                              "AMX bf16, 2x2 tiles loaded from level 1"};
+  return kNames[static_cast<size_t>(peak)];
 }
 
 }  // namespace octet

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/result.h"
 #include "cpu/thread_pool.h"
+#include "kernels/registry.h"
 
 namespace octet {
 
@@ -21,5 +22,24 @@ class ReadLimit {
  private:
   Buffer region_;
 };
+
+/// Runs one kind of arithmetic on every thread at once; one object per run owns what it reads.
+class PeakLimit {
+ public:
+  static Result<PeakLimit> Create(const KernelTable& kernels, const ThreadPool& pool);
+
+  /// One pass of about 20 ms; operations per second of all threads together (a multiply-add is
+  /// two), 0 where the instruction set is missing. AMX moves by a factor of two within a second
+  /// where a neighbour shares the core, so interleave passes with what is measured and take
+  /// medians.
+  double Measure(Peak peak, ThreadPool& pool);
+
+ private:
+  const KernelTable* kernels_ = nullptr;
+  Buffer scratch_;  // [threads][kPeakScratchBytes]
+};
+
+/// "AMX bf16, registers", for reports.
+const char* PeakName(Peak peak);
 
 }  // namespace octet

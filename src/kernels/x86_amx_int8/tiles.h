@@ -17,6 +17,8 @@
 /// tmm[c] += A (signed bytes) · B, B's bytes unsigned (SU) or signed (SS).
 #define OCTET_TILE_DOT_SU(c, a, b) asm volatile("tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
 #define OCTET_TILE_DOT_SS(c, a, b) asm volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
+/// The same of pairs of bf16, to floats; for the files of x86_amx_bf16.
+#define OCTET_TILE_DOT_BF16(c, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
 
 namespace octet {
 namespace {
@@ -29,8 +31,8 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-/// Tiles 0–3 hold sums (16 × 16 int32), 4–5 activations (16 rows), 6–7 weights; `depth` bytes of k
-/// a product (64 or 32).
+/// Tiles 0–3 hold sums (16 × 16 of 32 bits), 4–5 activations (16 rows), 6–7 weights; `depth` bytes
+/// of k a product (64 or 32).
 inline void ConfigureTiles(int depth) {
   TileConfig config;
   for (int i = 0; i < 8; ++i) {
