@@ -184,6 +184,10 @@ Result<ChatStep> Stats(Argument, ChatState& state) {
         "{:.2f} s\n",
         t.last.prompt_tokens, t.last.cached_tokens, t.last.prompt_s, t.last.completion_tokens(),
         t.last.decode_s);
+    if (t.last.drafted_tokens > 0) {
+      text += fmt::format("guessed {} tokens, {} right: {} steps\n", t.last.drafted_tokens,
+                          t.last.accepted_tokens, t.last.steps);
+    }
     text += fmt::format("{} turns, {} tokens answered, {:.1f} tok/s\n", t.turns, t.tokens,
                         rate(static_cast<double>(t.tokens - t.turns), t.decode_s));
   }

@@ -68,6 +68,10 @@ void PrintFigures(const ModelInfo& info, const GenerateResult& r, uint64_t seed)
              r.prompt_tokens, r.prompt_s, PromptRate(r), r.completion_tokens(), r.decode_s);
   if (r.completion_tokens() > 1) fmt::print(stderr, " ({:.1f} tok/s)", DecodeRate(r));
   fmt::print(stderr, ", ended by {}\n", FinishReasonName(r.finish));
+  if (r.drafted_tokens > 0) {
+    fmt::print(stderr, "guessed {} tokens, {} right: {} steps instead of {}\n", r.drafted_tokens,
+               r.accepted_tokens, r.steps, r.completion_tokens());
+  }
 }
 
 nlohmann::ordered_json LogProbsJson(const GenerateResult& r) {
@@ -97,6 +101,10 @@ Status PrintJson(const ModelInfo& info, const GenerateResult& r, uint64_t seed) 
       {"prompt_tokens_per_s", PromptRate(r)},
       {"decode_tokens_per_s", DecodeRate(r)},
   };
+  json["speculation"] = {{"steps", r.steps},
+                         {"drafted", r.drafted_tokens},
+                         {"accepted", r.accepted_tokens},
+                         {"steps_saved", r.completion_tokens() - r.steps}};
   if (!r.logprobs.empty()) json["logprobs"] = LogProbsJson(r);
   return WriteOut(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }

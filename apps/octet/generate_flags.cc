@@ -92,6 +92,17 @@ void AddLoadFlags(CLI::App& command, LoadOptions& load) {
   command.add_flag("!--no-pack", load.pack,
                    "Use the weights where the file is mapped: starts at once, runs slower");
   command.add_option("--batch", load.max_batch_tokens, "Prompt tokens computed at a time");
+  const std::string group = "Guessing ahead (the same text, sooner)";
+  command
+      .add_option("--speculate", load.speculate,
+                  "lookup: repeat what followed these words before; draft: ask --draft; off")
+      ->group(group);
+  command
+      .add_option("--draft", load.draft_model,
+                  "A smaller model with the same vocabulary: folder or GGUF file")
+      ->group(group);
+  command.add_option("--draft-max", load.max_draft, "Tokens guessed at a time, at most (16)")
+      ->group(group);
 }
 
 Result<LanguageModel> LoadWithProgress(LoadOptions load) {

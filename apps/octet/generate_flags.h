@@ -19,7 +19,7 @@ struct GenerateFlags {
   std::vector<std::string> logit_bias;  // "ID=VALUE"
 };
 
-/// -m, --threads, --ctx, --kv-type, --arithmetic, --batch.
+/// -m, --threads, --ctx, --kv-type, --arithmetic, --batch, --speculate, --draft, --draft-max.
 void AddLoadFlags(CLI::App& command, LoadOptions& load);
 /// -n, --temp and the other samplers, --seed, --stop.
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);

@@ -31,6 +31,12 @@ struct LoadOptions {
   /// bits, several times the speed. Off: weights are used where the file is mapped, and start at
   /// once.
   bool pack = true;
+  /// Guessing ahead: "lookup" from what followed the same words before, "draft" by `draft_model`,
+  /// "off"; empty: "draft" when there is a draft model. Several tokens are then computed in one
+  /// step where that is faster, as measured while running. Tokens stay the same ones.
+  std::string speculate;
+  std::string draft_model;  // a smaller model with the same vocabulary, as `model`
+  int32_t max_draft = 16;   // guesses a step at most, 1 to 32
   /// Called while re-tiling, with bytes done and in all.
   std::function<void(int64_t done, int64_t total)> on_pack = {};
 };
@@ -68,9 +74,12 @@ struct GenerateResult {
   FinishReason finish = FinishReason::kLength;
   std::vector<TokenReport> logprobs;  // one an id when asked for, else empty
   int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;     // of the prompt, kept from the turn before
-  double prompt_s = 0;           // until the first token was chosen
-  double decode_s = 0;           // from then to the last
+  int64_t cached_tokens = 0;  // of the prompt, kept from the turn before
+  double prompt_s = 0;        // until the first token was chosen
+  double decode_s = 0;        // from then to the last
+  int64_t steps = 0;  // of the model for the answer: fewer than tokens when guesses were right
+  int64_t drafted_tokens = 0;    // guesses computed
+  int64_t accepted_tokens = 0;   // of them, right
   int64_t dropped_messages = 0;  // Conversation: left out so that the rest fits
 
   int64_t completion_tokens() const { return static_cast<int64_t>(ids.size()); }

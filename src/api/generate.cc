@@ -33,6 +33,9 @@ void Add(const Event& event, bool with_logprobs, GenerateResult& result) {
   if (event.finish) {
     result.finish = *event.finish;
     result.cached_tokens = event.cached_tokens;
+    result.steps = event.guesses.steps;
+    result.drafted_tokens = event.guesses.drafted;
+    result.accepted_tokens = event.guesses.accepted;
   }
   if (event.token < 0) return;
   result.ids.push_back(event.token);
@@ -55,22 +58,27 @@ Result<GenerateResult> LanguageModel::Impl::Run(Request request, const GenerateO
 
   auto first = start;
   bool finished = false, stopping = false;
-  const auto tell = [&](std::string_view piece) -> Status {
+  const auto tell = [&](std::string_view piece) {
     const bool go_on = !callback || callback(piece);
-    if (go_on || finished || stopping) return {};
+    if (go_on || finished || stopping) return;
     stopping = true;
-    return engine->Cancel(id);
+    // Not found when the request ended in this step, after tokens that nobody wants any more.
+    static_cast<void>(engine->Cancel(id).has_value());
   };
   while (!finished) {
     OCTET_ASSIGN(const std::span<const Event> events,
                  Guarded([&]() -> Result<std::span<const Event>> { return engine->Step(); }));
-    if (events.empty()) OCTET_TRY(tell({}));
+    if (events.empty()) tell({});
     for (const Event& event : events) {
       if (event.request != id) continue;
+      finished = event.finish.has_value();
+      if (stopping && event.token >= 0) {
+        result.finish = FinishReason::kCancelled;
+        continue;
+      }
       if (result.ids.empty()) first = Clock::now();
       Add(event, options.top_logprobs >= 0, result);
-      finished = event.finish.has_value();
-      OCTET_TRY(tell(event.text));
+      tell(event.text);
     }
   }
   cancel.Done();

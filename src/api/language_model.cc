@@ -5,10 +5,8 @@
 
 #include "api/guard.h"
 #include "api/memory_plan.h"
-#include "cpu/isa.h"
-#include "io/checkpoint.h"
-#include "octet/default_model.h"
-#include "text/gguf_vocabulary.h"
+#include "api/open_model.h"
+#include "api/speculation.h"
 
 namespace octet {
 namespace {
@@ -42,42 +40,6 @@ Result<EngineOptions> ReadOptions(const LoadOptions& options, const ModelConfig&
   return o;
 }
 
-struct Loaded {
-  Checkpoint checkpoint;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::string name;
-};
-
-Result<Loaded> OpenEmbedded() {
-  Loaded loaded;
-  loaded.name = DefaultModelName();
-  OCTET_ASSIGN(loaded.checkpoint, OpenCheckpointFromBytes(DefaultModelBytes(), loaded.name));
-  OCTET_ASSIGN(Vocabulary vocabulary, VocabularyFromGguf(*loaded.checkpoint.gguf, loaded.name));
-  OCTET_ASSIGN(loaded.tokenizer, TokenizerFromVocabulary(std::move(vocabulary), loaded.name));
-  return loaded;
-}
-
-Result<Loaded> Open(const std::string& path) {
-  if (path.empty()) return OpenEmbedded();
-  Loaded loaded;
-  OCTET_ASSIGN(loaded.checkpoint, OpenCheckpoint(path));
-  OCTET_ASSIGN(loaded.tokenizer, LoadTokenizer(path));
-  const std::filesystem::path clean = std::filesystem::path(path).lexically_normal();
-  loaded.name = (clean.has_filename() ? clean : clean.parent_path()).stem().string();
-  return loaded;
-}
-
-/// Float arithmetic reads weights in the file's order only.
-Status PackWeights(const LoadOptions& options, const EngineOptions& engine, int64_t kv_bytes,
-                   Model& model) {
-  if (!options.pack || engine.arithmetic != Arithmetic::kFast) return {};
-  OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
-  const KernelTable kernels = SelectKernels(isa);
-  if (!PackingFits(model, kernels, kv_bytes)) return {};
-  ThreadPool pool(engine.threads);
-  return model.Pack(kernels, pool, options.on_pack);
-}
-
 ModelInfo Describe(const Model& model, const Engine& engine) {
   const ModelConfig& config = model.config();
   const ParameterCount count = CountParameters(config);
@@ -100,15 +62,17 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   return Guarded([&]() -> Result<LanguageModel> {
     const auto start = std::chrono::steady_clock::now();
     auto impl = std::make_shared<Impl>();
-    OCTET_ASSIGN(Loaded loaded, Open(options.model));
+    OCTET_ASSIGN(OpenedModel loaded, OpenModel(options.model));
     impl->tokenizer = std::move(loaded.tokenizer);
     OCTET_ASSIGN(impl->model, Model::Load(std::move(loaded.checkpoint)));
-    OCTET_ASSIGN(const EngineOptions engine_options, ReadOptions(options, impl->model->config()));
+    OCTET_ASSIGN(EngineOptions engine_options, ReadOptions(options, impl->model->config()));
     const int64_t kv_bytes =
         engine_options.max_context *
         KvCache::BytesPerToken(impl->model->config(), engine_options.kv_format);
     OCTET_TRY(CheckKvMemory(*impl->model, kv_bytes));
     OCTET_TRY(PackWeights(options, engine_options, kv_bytes, *impl->model));
+    OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
+                                                             *impl->tokenizer, impl->draft_model));
     OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));
     impl->chat_format = RecogniseChatFormat(impl->tokenizer->vocabulary());
     impl->info = Describe(*impl->model, *impl->engine);

@@ -15,7 +15,8 @@ namespace octet {
 struct LanguageModel::Impl {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<Engine> engine;  // last: it refers to the two above
+  std::unique_ptr<Model> draft_model;  // null: none
+  std::unique_ptr<Engine> engine;      // last: it refers to those above
   ModelInfo info;
   ChatFormat chat_format = ChatFormat::kRaw;
 

@@ -1,6 +1,7 @@
 #include "api/memory_plan.h"
 
 #include "api/machine_memory.h"
+#include "cpu/isa.h"
 #include "octet/progress.h"
 
 namespace octet {
@@ -27,6 +28,16 @@ Status CheckKvMemory(const Model& model, int64_t kv_bytes) {
 bool PackingFits(const Model& model, const KernelTable& kernels, int64_t kv_bytes) {
   const int64_t packed = model.PackedBytes(kernels);
   return packed > 0 && packed + kv_bytes + model.copied_bytes() + kHeadroom <= Memory();
+}
+
+Status PackWeights(const LoadOptions& options, const EngineOptions& engine, int64_t kv_bytes,
+                   Model& model) {
+  if (!options.pack || engine.arithmetic != Arithmetic::kFast) return {};
+  OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
+  const KernelTable kernels = SelectKernels(isa);
+  if (!PackingFits(model, kernels, kv_bytes)) return {};
+  ThreadPool pool(engine.threads);
+  return model.Pack(kernels, pool, options.on_pack);
 }
 
 }  // namespace octet

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 
 #include "base/check.h"
@@ -63,7 +64,11 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       options_(options),
       kernels_(kernels),
       pool_(options.threads),
-      pages_(std::move(cache)) {}
+      pages_(std::move(cache)) {
+  if (!options.speculation.drafter) return;
+  speculator_ = std::make_unique<Speculator>(options.speculation, model, options.max_sequences);
+  rooms_.reserve(static_cast<size_t>(options.max_sequences));
+}
 
 Status Engine::CheckPrompt(std::span<const int32_t> prompt) const {
   const auto vocab_size = static_cast<int32_t>(model_.config().vocab_size);
@@ -127,6 +132,7 @@ Result<uint64_t> Engine::Submit(Request request) {
   tokens.reserve(tokens.size() + static_cast<size_t>(std::min(request.max_tokens, room)));
   waiting_.push_back(std::make_unique<Sequence>(Sequence{
       next_id_, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)}));
+  if (speculator_) speculator_->Prepare(*waiting_.back());
   return next_id_++;
 }
 
@@ -152,16 +158,24 @@ std::span<const Event> Engine::Step() {
   std::swap(events_, queued_);
   MakeRoomForDecode();
   AdmitWaiting();
+  Context context{pool_, kernels_, scratch_, options_.arithmetic};
+  const auto start = std::chrono::steady_clock::now();
+  planned_ = speculator_ && PlanDrafts(context);
   BuildBatch();
   if (token_.empty()) return events_;
 
-  Context context{pool_, kernels_, scratch_, options_.arithmetic};
   Arena::Scope scope(scratch_);
   const Batch batch{token_, position_, sequence_, logit_rows_};
   const View<float, 2> logits = Forward(model_, batch, pages_.source(), {}, context);
-  for (size_t r = 0; r < row_owner_.size(); ++r) {
-    const auto row = logits[static_cast<int64_t>(r)];
-    Commit(*row_owner_[r], {row.data, static_cast<size_t>(row.shape[0])});
+  for (int64_t r = 0; r < logits.shape[0];) {
+    Sequence& s = *row_owner_[static_cast<size_t>(r)];
+    const int64_t rows = 1 + s.draft_rows;
+    CommitRows(s, logits.Rows(r, rows));
+    r += rows;
+  }
+  if (planned_) {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    speculator_->StepDone(static_cast<int64_t>(rooms_.size()), seconds.count());
   }
   std::erase_if(running_, [](const auto& s) { return s->kv < 0; });
   return events_;
@@ -190,9 +204,37 @@ void Engine::MakeRoomForDecode() {
 
 void Engine::PreemptNewest() {
   pages_.Evict(*running_.back());
+  if (speculator_) speculator_->Forget(*running_.back());
   waiting_.push_front(std::move(running_.back()));
   running_.pop_back();
   ++preemptions_;
+}
+
+/// Guesses for a step in which every row decodes; false for other steps, which have none. They take
+/// room that nobody else wants.
+bool Engine::PlanDrafts(Context& context) {
+  rooms_.clear();
+  for (const auto& s : running_) {
+    s->draft_rows = 0;
+    if (s->pending() == 1) rooms_.push_back({s.get(), 0});
+  }
+  if (rooms_.empty() || rooms_.size() != running_.size()) return false;
+  const auto n = static_cast<int64_t>(rooms_.size());
+  for (Speculator::Room& room : rooms_) {
+    Sequence& s = *room.sequence;
+    // The last token an answer may have needs no guess, as it needs no keys and values.
+    const int64_t tokens_left = s.request.max_tokens - s.answered() - 1;
+    const int64_t context_left = options_.max_context - s.length() - 1;
+    const int64_t rows_left = (options_.max_batch_tokens - n) / n;
+    room.most = static_cast<int32_t>(
+        std::clamp<int64_t>(std::min({tokens_left, context_left, rows_left}), 0, kMostDraft));
+  }
+  speculator_->Plan(rooms_, context);
+  for (const Speculator::Room& room : rooms_) {
+    Sequence& s = *room.sequence;
+    if (s.draft_rows > 0 && !pages_.GrowIfFree(s, s.length() + s.draft_rows)) s.draft_rows = 0;
+  }
+  return true;
 }
 
 void Engine::BuildBatch() {
@@ -202,7 +244,9 @@ void Engine::BuildBatch() {
   logit_rows_.clear();
   row_owner_.clear();
   for (const auto& s : running_) {
-    if (s->pending() == 1) AddRows(*s, 1);
+    if (s->pending() != 1) continue;
+    AddRows(*s, 1);
+    AddDraftRows(*s);
   }
   for (const auto& s : running_) {
     const int64_t room = options_.max_batch_tokens - static_cast<int64_t>(token_.size());
@@ -220,6 +264,35 @@ void Engine::AddRows(Sequence& s, int64_t count) {
   if (s.pending() > 0) return;
   logit_rows_.push_back(static_cast<int32_t>(token_.size()) - 1);
   row_owner_.push_back(&s);
+}
+
+/// Guesses follow the sequence's last token, each with logits of its own.
+void Engine::AddDraftRows(Sequence& s) {
+  for (int32_t i = 0; i < s.draft_rows; ++i) {
+    logit_rows_.push_back(static_cast<int32_t>(token_.size()));
+    row_owner_.push_back(&s);
+    token_.push_back(s.draft[static_cast<size_t>(i)].id);
+    position_.push_back(static_cast<int32_t>(s.computed + i));
+    sequence_.push_back(s.kv);
+  }
+}
+
+/// Chooses a token from each row while the row's own token was right: `logits` [1 + draft_rows,
+/// vocab] of the last token and of the guesses after it.
+void Engine::CommitRows(Sequence& s, View<const float, 2> logits) {
+  const int64_t before = s.length();
+  for (int64_t r = 0; r < logits.shape[0]; ++r) {
+    // Right guesses are tokens by now, and their keys and values are in the cache.
+    s.computed = s.length();
+    const auto row = logits[r];
+    const bool last = r + 1 == logits.shape[0];
+    Commit(s, {row.data, static_cast<size_t>(row.shape[0])});
+    if (s.kv < 0 || last || s.tokens.back() != s.draft[static_cast<size_t>(r)].id) break;
+  }
+  ++s.guesses.steps;
+  if (planned_) speculator_->Learn(s, static_cast<int32_t>(s.length() - before));
+  if (s.kv >= 0 && s.draft_rows > 0) pages_.RollBack(s);
+  if (events_.back().finish) events_.back().guesses = s.guesses;
 }
 
 void Engine::Commit(Sequence& s, std::span<const float> logits) {
@@ -250,6 +323,8 @@ void Engine::Finish(Sequence& s, FinishReason reason, Event& event) {
   const bool stopped = reason != FinishReason::kStop && s.answer.Finish(event.text);
   event.finish = stopped ? FinishReason::kStop : reason;
   event.cached_tokens = s.cached_tokens;
+  event.guesses = s.guesses;
+  if (speculator_) speculator_->Forget(s);
   pages_.Retire(s);
 }
 

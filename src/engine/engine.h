@@ -12,6 +12,7 @@
 #include "engine/page_manager.h"
 #include "engine/request.h"
 #include "engine/sequence.h"
+#include "engine/speculate.h"
 #include "model/forward.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +27,7 @@ struct EngineOptions {
   int32_t max_sequences = 1;       // running at once
   int32_t max_batch_tokens = 512;  // rows of one step, ≥ max_sequences
   int64_t kv_pages = 0;            // 0: enough for max_sequences of max_context
+  SpeculationOptions speculation;  // changes how soon tokens come, never which
 };
 
 /// Single owner: one thread calls everything. The model and the tokenizer must outlive it.
@@ -71,8 +73,11 @@ class Engine {
   void AdmitWaiting();
   void MakeRoomForDecode();
   void PreemptNewest();
+  bool PlanDrafts(Context& context);
   void BuildBatch();
   void AddRows(Sequence& sequence, int64_t count);
+  void AddDraftRows(Sequence& sequence);
+  void CommitRows(Sequence& sequence, View<const float, 2> logits);
   void Commit(Sequence& sequence, std::span<const float> logits);
   void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event) const;
   void Finish(Sequence& sequence, FinishReason reason, Event& event);
@@ -94,6 +99,10 @@ class Engine {
 
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
   std::vector<Sequence*> row_owner_;                               // [logit_rows]
+
+  std::unique_ptr<Speculator> speculator_;  // null: no guessing
+  std::vector<Speculator::Room> rooms_;     // of the sequences that decode
+  bool planned_ = false;                    // this step was
 };
 
 }  // namespace octet

@@ -66,6 +66,10 @@ bool PageManager::Admit(Sequence& sequence) {
 
 bool PageManager::Grow(Sequence& sequence) { return Reserve(sequence.kv, sequence.computed + 1); }
 
+bool PageManager::GrowIfFree(Sequence& sequence, int64_t n_tokens) {
+  return cache_.Reserve(sequence.kv, n_tokens).has_value();
+}
+
 void PageManager::Retire(Sequence& sequence) {
   if (sequence.kv < 0) return;
   const auto found = sessions_.find(sequence.request.session);

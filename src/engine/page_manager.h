@@ -28,6 +28,10 @@ class PageManager {
   bool Admit(Sequence& sequence);
   /// Room for one more token; idle sessions give way. False when there is none.
   bool Grow(Sequence& sequence);
+  /// Room for `n_tokens` in all if pages are free: nothing else gives way.
+  bool GrowIfFree(Sequence& sequence, int64_t n_tokens);
+  /// Forgets what was computed past sequence.computed, and frees its pages.
+  void RollBack(Sequence& sequence) { cache_.Truncate(sequence.kv, sequence.computed); }
   /// The sequence is over: its pages go to its session, or are freed.
   void Retire(Sequence& sequence);
   /// The sequence waits again: its pages are freed and its tokens will be computed anew.

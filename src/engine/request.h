@@ -27,6 +27,13 @@ struct Request {
   int64_t session = 0;
 };
 
+/// How an answer's tokens came about.
+struct GuessCount {
+  int64_t steps = 0;     // of the model; without guessing as many as tokens
+  int64_t drafted = 0;   // guesses computed
+  int64_t accepted = 0;  // of them, right
+};
+
 /// One chosen token, or the end of a request without one (cancelled, error).
 struct Event {
   uint64_t request = 0;
@@ -38,6 +45,7 @@ struct Event {
   std::vector<TokenLogProb> top_logprobs;  // best first
   std::optional<FinishReason> finish;      // set in the request's last event
   int64_t cached_tokens = 0;  // prompt tokens taken from the session; in the last event
+  GuessCount guesses = {};    // in the last event
 };
 
 }  // namespace octet

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/answer_text.h"
+#include "engine/drafter.h"
 #include "engine/request.h"
 #include "sample/sampler.h"
 
@@ -19,6 +20,10 @@ struct Sequence {
   int64_t computed = 0;         // positions whose keys and values are in the cache
   int32_t kv = -1;              // the cache's sequence; -1 while waiting
   int64_t cached_tokens = 0;    // of the prompt, found in the session
+
+  std::vector<DraftToken> draft;  // guesses at what follows `tokens`
+  int32_t draft_rows = 0;         // of them, computed in this step
+  GuessCount guesses = {};
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t pending() const { return length() - computed; }

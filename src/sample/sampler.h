@@ -37,6 +37,10 @@ class Sampler {
   /// token (with mirostat: after the same calls before).
   int32_t Sample(std::span<const float> logits, std::span<const int32_t> history, int64_t position);
 
+  /// Goes on from where `other`, made with the same options, is: what it has learned from the
+  /// tokens it chose (mirostat).
+  void Follow(const Sampler& other) { mirostat_mu_ = other.mirostat_mu_; }
+
   /// The distribution the last Sample drew from, in no particular order.
   std::span<const Candidate> candidates() const { return candidates_.items(); }
 

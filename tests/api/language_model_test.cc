@@ -46,6 +46,69 @@ TEST(LanguageModel, DescribesItself) {
   EXPECT_EQ(info.kv_bytes_per_token, 2 * 5 * 4 * 8 * 2);
 }
 
+TEST(LanguageModel, GuessesAheadAndSaysTheSame) {
+  LanguageModel plain = Load();
+  LoadOptions options;
+  options.speculate = "lookup";
+  LanguageModel lookup = Load(options);
+  for (const float temperature : {0.0f, 0.9f}) {
+    GenerateOptions generate;
+    generate.max_tokens = 200;
+    generate.sampling.temperature = temperature;
+    generate.sampling.seed = 4;
+    generate.sampling.ignore_eos = true;
+    generate.stop = {"never said"};
+    const auto want = plain.Generate(kPrompt, generate);
+    const auto got = lookup.Generate(kPrompt, generate);
+    ASSERT_TRUE(want && got);
+    EXPECT_EQ(got->ids, want->ids);
+    EXPECT_EQ(got->text, want->text);
+    EXPECT_EQ(want->steps, want->completion_tokens());
+    EXPECT_EQ(want->drafted_tokens, 0);
+    EXPECT_EQ(got->steps + got->accepted_tokens, got->completion_tokens());
+  }
+}
+
+TEST(LanguageModel, StopsBetweenTokensOfOneStep) {
+  LoadOptions options;
+  options.speculate = "lookup";
+  LanguageModel model = Load(options);
+  auto conversation = model.StartConversation();
+  ASSERT_TRUE(conversation);
+  for (int stop_after = 1; stop_after < 40; stop_after += 7) {
+    int pieces = 0;
+    std::string streamed;
+    GenerateOptions generate = Greedy(60);
+    generate.sampling.ignore_eos = true;
+    const auto result = conversation->Say("Go on", generate, [&](std::string_view piece) {
+      streamed += piece;
+      return ++pieces < stop_after;
+    });
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->finish, FinishReason::kCancelled);
+    EXPECT_EQ(result->text, streamed);
+  }
+}
+
+TEST(LanguageModel, NamesWhatIsWrongWithGuessing) {
+  const auto message = [](LoadOptions options) {
+    const auto model = LanguageModel::Load(options);
+    return model ? std::string() : model.error().message;
+  };
+  LoadOptions options;
+  options.speculate = "luck";
+  EXPECT_THAT(message(options), HasSubstr("expected off, lookup or draft"));
+  options.speculate = "draft";
+  EXPECT_THAT(message(options), HasSubstr("needs a draft model"));
+  options.draft_model = "/nowhere";
+  EXPECT_THAT(message(options), HasSubstr("/nowhere"));
+  options.speculate = "lookup";
+  EXPECT_THAT(message(options), HasSubstr("has no use for the draft model"));
+  options.draft_model.clear();
+  options.max_draft = 0;
+  EXPECT_THAT(message(options), HasSubstr("expected 1 to 32"));
+}
+
 TEST(LanguageModel, ContinuesATextAndStreamsTheSame) {
   LanguageModel model = Load();
   std::string streamed;

@@ -81,6 +81,32 @@ ExpectCode 2
 Run "$OCTET" run "$prompt" --chat --template mistral-v1 --system "Be brief" -n 5 --seed 1
 ExpectCode 0
 
+# Guessing ahead gives the same text, greedy and sampled.
+model=$(dirname "$0")/../../models/stories260k-mixtral.gguf
+for sampling in "--temp 0" "--seed 3" "--seed 3 --mirostat 3" "--seed 3 --repeat-penalty 1.2"; do
+  Run "$OCTET" run "$prompt" $sampling -n 150 -q
+  plain=$output
+  Run "$OCTET" run "$prompt" $sampling -n 150 -q --speculate lookup
+  ExpectEqual "$output" "$plain"
+  Run "$OCTET" run "$prompt" $sampling -n 150 -q --draft "$model" --draft-max 4
+  ExpectEqual "$output" "$plain"
+done
+Run "$OCTET" run "$prompt" --temp 0 -n 30 --json --speculate lookup
+for part in '"speculation":{' '"drafted":' '"accepted":' '"steps":' '"steps_saved":'; do
+  ExpectOutput "$part"
+done
+Run "$OCTET" run "$prompt" --speculate guess
+ExpectCode 1
+ExpectErrors "expected off, lookup or draft"
+Run "$OCTET" run "$prompt" --speculate draft
+ExpectCode 1
+ExpectErrors "needs a draft model"
+Run "$OCTET" run "$prompt" --speculate lookup --draft "$model"
+ExpectCode 1
+Run "$OCTET" run "$prompt" --speculate lookup --draft-max 99
+ExpectCode 1
+ExpectErrors "expected 1 to 32"
+
 # The context ends an answer, and nobody reading ends the program.
 Run "$OCTET" run "$prompt" --ctx 20 -n 100 --ignore-eos --temp 0
 ExpectErrors "answer 15 tokens"
