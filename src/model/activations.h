@@ -15,6 +15,7 @@ struct LayerActs {
   View<float, 2> q;              // [T, q_dim] turned and scaled
   View<float, 2> k, v;           // [T, kv_dim]
   View<float, 2> attn;           // [T, q_dim] attention's output, before wo
+  View<float, 2> log_sum;        // [T, n_heads] of attention, for the gradient; empty in inference
   View<float, 2> attn_out;       // [T, d_model] after wo, before the residual
   View<float, 2> ffn_in;         // [T, d_model] rms_norm(h)
   View<float, 2> router_logits;  // [T, E]

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "model/activations.h"
 #include "model/layer.h"
+#include "model/tape.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
@@ -56,19 +57,24 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   const RopeTable rope =
       MakeRopeTable(batch.position, config.head_dim, config.rope_theta, config.rope_scale, context);
   const std::span<AttentionSegment> segments = MakeSegments(batch, context.scratch);
-  LayerActs acts = AllocateLayerActs(config, rows, context.scratch);
+  LayerActs own;
+  if (options.tape == nullptr) own = AllocateLayerActs(config, rows, context.scratch);
   StepInput step{config, rope, options.observer};
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {
     step.layer = layer;
     for (AttentionSegment& segment : segments)
       segment.kv = kv.KvOf(batch.sequence[segment.first_row], layer);
+    LayerActs& acts = options.tape == nullptr ? own : options.tape->Enter(layer, h);
     LayerForward(step, weights.layers[static_cast<size_t>(layer)], segments, h, acts, context);
   }
 
+  if (options.tape != nullptr) options.tape->Leave(h);
+
   // A trace wants the final norm of every row; otherwise only rows that need logits pay for it.
   if (options.observer != nullptr) {
-    RmsNorm(h, weights.final_norm, config.norm_eps, acts.attn_in, context);
-    options.observer->OnActivation("final_norm", -1, acts.attn_in);
+    auto normed = context.scratch.Matrix<float>(rows, config.d_model);
+    RmsNorm(h, weights.final_norm, config.norm_eps, normed, context);
+    options.observer->OnActivation("final_norm", -1, normed);
   }
   auto last = GatherRows(h, batch.logit_rows, context.scratch);
   RmsNorm(last, weights.final_norm, config.norm_eps, last, context);

@@ -10,8 +10,11 @@
 
 namespace octet {
 
+class Tape;
+
 struct ForwardOptions {
   Observer* observer = nullptr;
+  Tape* tape = nullptr;  // keeps what the backward pass reads (model/tape.h); begun with the batch
 };
 
 /// Logits [R, vocab] of batch.logit_rows, in context.scratch: valid until the caller's Arena::Scope

@@ -25,7 +25,7 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   Rope(acts.k, step.rope, c.rope_pairing, context);
   AppendKv(acts.k, acts.v, segments, context);
   Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
-            context);
+            context, acts.log_sum);
   Linear(weights.wo, acts.attn, acts.attn_out, context);
   Observe(step, "attn_out", acts.attn_out);
   AddInPlace(h, acts.attn_out, context);

@@ -180,6 +180,13 @@ class ModelLoader {
   Model& model_;
 };
 
+std::unique_ptr<Model> Model::FromWeights(const ModelConfig& config, Weights weights) {
+  std::unique_ptr<Model> model(new Model());
+  model->config_ = config;
+  model->weights_ = std::move(weights);
+  return model;
+}
+
 Result<std::unique_ptr<Model>> Model::Load(Checkpoint checkpoint) {
   std::unique_ptr<Model> model(new Model());
   model->checkpoint_ = std::move(checkpoint);

@@ -37,6 +37,9 @@ class Model {
   /// Checks every tensor's shape against the configuration before anything is computed.
   static Result<std::unique_ptr<Model>> Load(Checkpoint checkpoint);
 
+  /// A model over weights that something else owns and may change: the trainer's.
+  static std::unique_ptr<Model> FromWeights(const ModelConfig& config, Weights weights);
+
   /// Re-tiles every quantised matrix for the fastest of `kernels`, tensor by tensor: the packed
   /// copy is owned, the file's pages are let go as soon as a tensor is done, so that memory never
   /// holds the model twice. Results keep their bits. Float formats and embedding rows stay in the

@@ -1,0 +1,101 @@
+#include "model/layer_grad.h"
+
+#include <algorithm>
+
+#include "ops/attention_grad.h"
+#include "ops/expert_plan.h"
+#include "ops/linear_grad.h"
+#include "ops/rms_norm.h"
+#include "ops/rms_norm_grad.h"
+#include "ops/rope_grad.h"
+#include "ops/route_grad.h"
+#include "ops/rows.h"
+
+namespace octet {
+namespace {
+
+/// From d_weights of the gates to the router's weights, and on into d_x (added).
+void RouterBackward(const LayerGradTask& task, View<const float, 2> d_weights, View<float, 2> d_x,
+                    Context& context) {
+  const LayerActs& acts = task.acts;
+  auto d_logits =
+      context.scratch.Matrix<float>(acts.router_logits.shape[0], acts.router_logits.shape[1]);
+  std::fill_n(d_logits.data, d_logits.size(), 0.0f);
+  RouteGrad({acts.experts, acts.gate_weights, d_weights, d_logits}, context);
+  if (task.router != nullptr) {
+    RouterLossGrad({task.router->statistics, task.router->options, task.router->scale,
+                    task.step.layer, acts.router_logits, d_logits},
+                   context);
+  }
+  const LinearGradWeightTask weight{acts.ffn_in, d_logits, task.grads.router};
+  LinearGradWeight({&weight, 1}, context);
+  const LinearGradInputTask input{&task.weights.router, d_logits, d_x, true};
+  LinearGradInput({&input, 1}, context);
+}
+
+void FeedForwardBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const ModelConfig& c = task.step.config;
+  const LayerActs& acts = task.acts;
+  const int64_t rows = d_h.shape[0];
+  auto d_x = context.scratch.Matrix<float>(rows, c.d_model);
+  const ExpertFfnGradTask ffn{task.weights.experts, acts.expert, d_h, d_x, task.grads.experts};
+  if (c.is_moe()) {
+    auto d_weights = context.scratch.Matrix<float>(rows, c.n_experts_per_token);
+    const ExpertPlan plan =
+        MakeExpertPlan(acts.experts, acts.gate_weights, c.n_experts, context.scratch);
+    ExpertFfnGrad(ffn, plan, d_weights, context);
+    RouterBackward(task, d_weights, d_x, context);
+  } else {
+    DenseFfnGrad(ffn, acts.ffn_in, context);
+  }
+  // The residual stream between the two halves, with the bits it had.
+  auto h_mid = context.scratch.Matrix<float>(rows, c.d_model);
+  ForEachRow(rows, c.d_model, context,
+             [&](int64_t t) { std::copy_n(task.h[t].data, c.d_model, h_mid[t].data); });
+  AddInPlace(h_mid, acts.attn_out, context);
+  RmsNormGrad({h_mid, task.weights.ffn_norm, c.norm_eps, d_x, d_h, task.grads.ffn_norm}, context);
+}
+
+void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const ModelConfig& c = task.step.config;
+  const LayerActs& acts = task.acts;
+  const LayerWeights& w = task.weights;
+  const int64_t rows = d_h.shape[0];
+  auto d_attn = context.scratch.Matrix<float>(rows, c.q_dim());
+  const LinearGradWeightTask wo{acts.attn, d_h, task.grads.wo};
+  LinearGradWeight({&wo, 1}, context);
+  const LinearGradInputTask through_wo{&w.wo, d_h, d_attn};
+  LinearGradInput({&through_wo, 1}, context);
+
+  auto d_q = context.scratch.Matrix<float>(rows, c.q_dim());
+  auto d_k = context.scratch.Matrix<float>(rows, c.kv_dim());
+  auto d_v = context.scratch.Matrix<float>(rows, c.kv_dim());
+  AttentionGrad({acts.q, acts.k, acts.v, acts.attn, acts.log_sum, d_attn, d_q, d_k, d_v},
+                {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, task.segments, context);
+  RopeGrad(d_q, task.step.rope, c.rope_pairing, context);
+  RopeGrad(d_k, task.step.rope, c.rope_pairing, context);
+
+  const LinearGradWeightTask qkv[] = {{acts.attn_in, d_q, task.grads.wq},
+                                      {acts.attn_in, d_k, task.grads.wk},
+                                      {acts.attn_in, d_v, task.grads.wv}};
+  LinearGradWeight(qkv, context);
+  auto d_x = context.scratch.Matrix<float>(rows, c.d_model);
+  // One after another: they add to the same rows.
+  for (const LinearGradInputTask& input :
+       {LinearGradInputTask{&w.wq, d_q, d_x, false}, LinearGradInputTask{&w.wk, d_k, d_x, true},
+        LinearGradInputTask{&w.wv, d_v, d_x, true}}) {
+    LinearGradInput({&input, 1}, context);
+  }
+  RmsNormGrad({task.h, w.attn_norm, c.norm_eps, d_x, d_h, task.grads.attn_norm}, context);
+}
+
+}  // namespace
+
+void LayerBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
+  FeedForwardBackward(task, d_h, context);
+  AttentionBackward(task, d_h, context);
+}
+
+}  // namespace octet

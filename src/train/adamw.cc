@@ -1,0 +1,85 @@
+#include "train/adamw.h"
+
+#include <cmath>
+#include <utility>
+
+namespace octet {
+namespace {
+
+/// Where each tensor begins in a buffer of all, and the total at the end.
+std::vector<int64_t> Offsets(const std::vector<TrainedTensor>& tensors) {
+  std::vector<int64_t> offsets = {0};
+  for (const TrainedTensor& tensor : tensors)
+    offsets.push_back(offsets.back() + static_cast<int64_t>(tensor.weight.size()));
+  return offsets;
+}
+
+/// The numbers of one update that all values of a tensor share.
+struct Update {
+  float grad_scale, beta1, beta2, keep, step, root_scale, eps;
+};
+
+void UpdateChunk(const Update& u, float* w, const float* grad, float* m, float* v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = grad[i] * u.grad_scale;
+    m[i] = u.beta1 * m[i] + (1.0f - u.beta1) * g;
+    v[i] = u.beta2 * v[i] + (1.0f - u.beta2) * g * g;
+    w[i] = w[i] * u.keep - u.step * m[i] / (std::sqrt(v[i]) * u.root_scale + u.eps);
+  }
+}
+
+}  // namespace
+
+Result<AdamW> AdamW::Create(std::vector<TrainedTensor> tensors, const AdamWOptions& options) {
+  AdamW optimizer;
+  optimizer.offset_ = Offsets(tensors);
+  optimizer.tensors_ = std::move(tensors);
+  optimizer.options_ = options;
+  const auto bytes = static_cast<size_t>(optimizer.offset_.back()) * sizeof(float);
+  OCTET_ASSIGN(optimizer.first_, Buffer::Allocate(bytes, "the optimiser's first moments"));
+  OCTET_ASSIGN(optimizer.second_, Buffer::Allocate(bytes, "the optimiser's second moments"));
+  return optimizer;
+}
+
+void AdamW::Step(double rate, double grad_scale, ThreadPool& pool) {
+  ++steps_;
+  const auto t = static_cast<double>(steps_);
+  const double correction1 = 1 - std::pow(options_.beta1, t);
+  const double correction2 = 1 - std::pow(options_.beta2, t);
+  ForEachChunk(tensors_, pool, [&](size_t i, int64_t first, int64_t count) {
+    const TrainedTensor& tensor = tensors_[i];
+    const double own_rate = rate * (tensor.is_router ? options_.router_rate : 1);
+    const bool decays = !tensor.is_vector || options_.decay_vectors;
+    const Update update{static_cast<float>(grad_scale),
+                        static_cast<float>(options_.beta1),
+                        static_cast<float>(options_.beta2),
+                        static_cast<float>(1 - (decays ? own_rate * options_.weight_decay : 0)),
+                        static_cast<float>(own_rate / correction1),
+                        static_cast<float>(1 / std::sqrt(correction2)),
+                        static_cast<float>(options_.eps)};
+    UpdateChunk(update, tensor.weight.data() + first, tensor.grad.data() + first,
+                First(i).data() + first, Second(i).data() + first, count);
+  });
+}
+
+Result<WeightAverage> WeightAverage::Create(std::vector<TrainedTensor> tensors, double decay) {
+  WeightAverage average;
+  average.offset_ = Offsets(tensors);
+  average.tensors_ = std::move(tensors);
+  average.decay_ = decay;
+  const auto bytes = static_cast<size_t>(average.offset_.back()) * sizeof(float);
+  OCTET_ASSIGN(average.buffer_, Buffer::Allocate(bytes, "the average of weights"));
+  return average;
+}
+
+void WeightAverage::Update(ThreadPool& pool) {
+  const auto keep = static_cast<float>(updates_ == 0 ? 0 : decay_);
+  ++updates_;
+  ForEachChunk(tensors_, pool, [&](size_t tensor, int64_t first, int64_t count) {
+    const float* w = tensors_[tensor].weight.data() + first;
+    float* average = Of(tensor).data() + first;
+    for (int64_t i = 0; i < count; ++i) average[i] = keep * average[i] + (1.0f - keep) * w[i];
+  });
+}
+
+}  // namespace octet

@@ -1,0 +1,65 @@
+#include "train/tensors.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace octet {
+namespace {
+
+/// first[i]: number of chunks before tensor i; the last entry is their total.
+std::vector<int64_t> ChunkStarts(std::span<const TrainedTensor> tensors) {
+  std::vector<int64_t> first = {0};
+  for (const TrainedTensor& tensor : tensors) {
+    const auto size = static_cast<int64_t>(tensor.weight.size());
+    first.push_back(first.back() + (size + kTensorChunk - 1) / kTensorChunk);
+  }
+  return first;
+}
+
+}  // namespace
+
+std::vector<TrainedTensor> AllTensors(Parameters& weights, Parameters& grads) {
+  std::vector<TrainedTensor> tensors;
+  for (size_t i = 0; i < weights.tensors().size(); ++i) {
+    const Parameters::Tensor& tensor = weights.tensors()[i];
+    tensors.push_back({tensor.name, weights.Of(tensor), grads.Of(grads.tensors()[i]),
+                       tensor.spec.shape.size() == 1, tensor.spec.role == TensorRole::kRouter});
+  }
+  return tensors;
+}
+
+void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
+                  FunctionRef<void(size_t, int64_t, int64_t)> fn) {
+  const std::vector<int64_t> starts = ChunkStarts(tensors);
+  pool.ParallelFor(starts.back(), [&](int64_t chunk, int) {
+    const auto at = std::upper_bound(starts.begin(), starts.end(), chunk) - 1;
+    const auto tensor = static_cast<size_t>(at - starts.begin());
+    const int64_t first = (chunk - *at) * kTensorChunk;
+    const auto size = static_cast<int64_t>(tensors[tensor].weight.size());
+    fn(tensor, first, std::min(kTensorChunk, size - first));
+  });
+}
+
+double GradientNorm(std::span<const TrainedTensor> tensors, ThreadPool& pool) {
+  const std::vector<int64_t> starts = ChunkStarts(tensors);
+  std::vector<double> sums(static_cast<size_t>(starts.back()));
+  ForEachChunk(tensors, pool, [&](size_t tensor, int64_t first, int64_t count) {
+    double sum = 0;
+    for (int64_t i = first; i < first + count; ++i) {
+      const double g = tensors[tensor].grad[static_cast<size_t>(i)];
+      sum += g * g;
+    }
+    sums[static_cast<size_t>(starts[tensor] + first / kTensorChunk)] = sum;
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return std::sqrt(total);
+}
+
+void ZeroGradients(std::span<const TrainedTensor> tensors, ThreadPool& pool) {
+  ForEachChunk(tensors, pool, [&](size_t tensor, int64_t first, int64_t count) {
+    std::fill_n(tensors[tensor].grad.begin() + first, count, 0.0f);
+  });
+}
+
+}  // namespace octet

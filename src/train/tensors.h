@@ -1,0 +1,40 @@
+// What an optimiser sees: named tensors with their gradients, whole weights or adapters alike.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/function_ref.h"
+
+#include "cpu/thread_pool.h"
+#include "model/parameters.h"
+
+namespace octet {
+
+struct TrainedTensor {
+  std::string name;
+  std::span<float> weight;
+  std::span<float> grad;
+  bool is_vector = false;  // 1-D: no weight decay unless asked for
+  bool is_router = false;  // may have a learning rate of its own
+};
+
+/// Every tensor of a model. `weights` and `grads` must outlive the list.
+std::vector<TrainedTensor> AllTensors(Parameters& weights, Parameters& grads);
+
+/// Stretches of at most this many values are one thread's, and one partial sum.
+constexpr int64_t kTensorChunk = 16384;
+
+/// Calls fn(tensor, first, count) for every stretch of every tensor, in parallel. The split is by
+/// shape.
+void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
+                  FunctionRef<void(size_t tensor, int64_t first, int64_t count)> fn);
+
+/// √Σ grad², chunks summed in double and in order. NaN or infinite when any gradient is.
+double GradientNorm(std::span<const TrainedTensor> tensors, ThreadPool& pool);
+
+void ZeroGradients(std::span<const TrainedTensor> tensors, ThreadPool& pool);
+
+}  // namespace octet
