@@ -180,12 +180,12 @@ Status Main(const std::vector<std::string>& args) {
     return chooser.Choose(name, spec.role, spec.layer, spec.shape.back());
   };
   OCTET_ASSIGN(Checkpoint checkpoint, MakeSyntheticCheckpoint(config, synthetic));
-  OCTET_ASSIGN(const std::unique_ptr<Model> model, Model::Load(std::move(checkpoint)));
   OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
-  {
-    ThreadPool pool;
-    OCTET_TRY(model->Pack(SelectKernels(isa), pool));
-  }
+  const KernelTable kernels = SelectKernels(isa);
+  ThreadPool pool;
+  LoadTarget target{&kernels};
+  target.retile = &pool;
+  OCTET_ASSIGN(const std::unique_ptr<Model> model, Model::Load(std::move(checkpoint), target));
   const NoText tokenizer(config.vocab_size);
   Bench bench(*model, tokenizer);
   const Request sampled = bench.SampledRequest();

@@ -39,8 +39,9 @@ void PrintTensors(const ModelReport& report) {
     if (tensor.state == TensorState::kMissing) {
       fmt::print("{:<{}}  {:<6} {:<20} {:>12}\n", tensor.name, width, "-", shape, "missing");
     } else {
-      fmt::print("{:<{}}  {:<6} {:<20} {:>12}{}\n", tensor.name, width, tensor.type, shape,
-                 tensor.bytes, tensor.state == TensorState::kTruncated ? "  truncated" : "");
+      fmt::print("{:<{}}  {:<6} {:<20} {:>12}{}{}\n", tensor.name, width, tensor.type, shape,
+                 tensor.bytes, tensor.layout == "rows" ? "" : "  " + tensor.layout,
+                 tensor.state == TensorState::kTruncated ? "  truncated" : "");
     }
   }
   if (!report.tensors.empty()) fmt::print("\n");
@@ -48,6 +49,7 @@ void PrintTensors(const ModelReport& report) {
 
 void PrintModel(const ModelReport& report) {
   fmt::print("{}: {}, {} layout\n", report.path, report.architecture, report.layout);
+  if (!report.packed_for.empty()) Line("packed for", "{}", report.packed_for);
   Line("parameters", "{} ({})", report.parameters, Billions(report.parameters));
   Line("active", "{} ({}) for one token", report.active_parameters,
        Billions(report.active_parameters));

@@ -76,9 +76,9 @@ void Add_logits(CLI::App& app) {
                       "Folder for activations, router logits and chosen experts, a .npy each");
   command
       ->add_option("--arithmetic", flags->compute.arithmetic,
-                   "float32: weights decoded, everything in float; fast: as octet run computes")
-      ->check(CLI::IsMember({"float32", "fast"}))
-      ->capture_default_str();
+                   "float32 (default): weights decoded, everything in float; fast: as octet run "
+                   "computes (default for a packed file)")
+      ->check(CLI::IsMember({"float32", "fast"}));
   command->add_option(
       "--kv-type", flags->compute.kv_type,
       "Keys and values: f32, f16, bf16 or q8_0 (default: f32 with float32, else f16)");

@@ -64,9 +64,9 @@ void Add_perplexity(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--arithmetic", flags->compute.arithmetic,
-                   "fast, or float32: weights decoded, everything in float")
-      ->check(CLI::IsMember({"float32", "fast"}))
-      ->capture_default_str();
+                   "float32 (default): weights decoded, everything in float; fast: as octet run "
+                   "computes (default for a packed file)")
+      ->check(CLI::IsMember({"float32", "fast"}));
   command->add_option("--kv-type", flags->compute.kv_type,
                       "Keys and values: f32, f16, bf16 or q8_0");
   command->add_option("-t,--threads", flags->compute.threads,

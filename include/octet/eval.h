@@ -13,9 +13,11 @@ namespace octet {
 
 /// How a model is loaded and computed for a measurement.
 struct ComputeOptions {
-  std::filesystem::path model;         // folder or .gguf; empty: the embedded default
-  int threads = 0;                     // 0: the cores this process may use
-  std::string arithmetic = "float32";  // "float32": weights decoded, everything in float; "fast"
+  std::filesystem::path model;  // folder or .gguf; empty: the embedded default
+  int threads = 0;              // 0: the cores this process may use
+  /// "float32": weights decoded, everything in float; "fast". Empty: float32, but fast for a packed
+  /// file, which has no other.
+  std::string arithmetic;
   std::string kv_type;  // "f32", "f16", "bf16", "q8_0"; empty: f32 with float32, else f16
 };
 

@@ -24,7 +24,8 @@ enum class TensorState {
 
 struct TensorReport {
   std::string name;
-  std::string type;  // "BF16"; empty when missing
+  std::string type;    // "BF16"; empty when missing
+  std::string layout;  // "rows", or what a packed matrix is tiled as: "panel16.1"
   std::vector<int64_t> shape;
   uint64_t bytes = 0;  // 0 when missing
   TensorState state = TensorState::kPresent;
@@ -48,7 +49,8 @@ struct KvReport {
 
 struct ModelReport {
   std::string path;
-  std::string layout;  // "huggingface", "mistral", "gguf"
+  std::string layout;      // "huggingface", "mistral", "gguf", "packed"
+  std::string packed_for;  // of a packed file: "x86_64: avx2 avx512"
   std::string architecture;
   int64_t parameters = 0;         // in all
   int64_t active_parameters = 0;  // used by one token, norms and embeddings included

@@ -138,21 +138,16 @@ double Sample(StepRunner& runner, Context& context) {
 }
 
 Status Prepare(const BenchOptions& options, Runtime& runtime, BenchReport& report) {
-  auto start = std::chrono::steady_clock::now();
+  const auto start = std::chrono::steady_clock::now();
   OCTET_ASSIGN(Checkpoint checkpoint,
                options.synthetic.empty() ? Runtime::Open(options.model) : SyntheticModel(options));
-  OCTET_TRY(runtime.Start(std::move(checkpoint), options.threads));
+  OCTET_TRY(runtime.Start(std::move(checkpoint), {options.arithmetic, options.threads}));
   report.load_s = Seconds(start);
-  if (options.arithmetic == "fast") {
-    start = std::chrono::steady_clock::now();
-    OCTET_TRY(runtime.model->Pack(runtime.kernels, *runtime.pool));
-    report.pack_s = Seconds(start);
-  }
   const Model& model = *runtime.model;
   const ParameterCount count = CountParameters(model.config());
   report.model = model.checkpoint().path.string();
   report.isa = IsaNames(runtime.kernels.isa);
-  report.layout = options.arithmetic == "fast" ? "packed" : "as in the file";
+  report.layout = model.is_tiled() ? "packed" : "as in the file";
   report.threads = runtime.pool->threads();
   report.layers = model.config().n_layers;
   report.parameters = count.total;
@@ -168,7 +163,6 @@ Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& p
     if (options.repetitions < 1)
       return Err(ErrorCode::kInvalidArgument, "bench: {} repetitions, expected 1 or more",
                  options.repetitions);
-    OCTET_ASSIGN(const Arithmetic arithmetic, ArithmeticFromName(options.arithmetic));
     const auto kv = FormatFromName(options.kv_type);
     if (!kv)
       return Err(ErrorCode::kInvalidArgument, "KV type \"{}\": expected f32, f16, bf16 or q8_0",
@@ -177,7 +171,7 @@ Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& p
     Runtime runtime;
     if (progress) progress("load", 0, 1);
     OCTET_TRY(Prepare(options, runtime, report));
-    Context context = runtime.MakeContext(arithmetic);
+    Context context = runtime.MakeContext();
     OCTET_ASSIGN(std::vector<Measurement> measurements,
                  MakeMeasurements(*runtime.model, options, *kv));
     OCTET_ASSIGN(Limits limits, Limits::Create(runtime));
@@ -235,7 +229,7 @@ Result<ConvertReport> SaveSyntheticModel(const BenchOptions& options,
     ConvertOptions gguf = write;
     gguf.target = ConvertTarget::kGguf;
     gguf.type = ConvertType::kDefault;
-    return ConvertOpened(std::move(source), destination, gguf, &choice);
+    return ConvertOpened(std::move(source), destination, gguf, {&choice});
   });
 }
 

@@ -21,6 +21,10 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+Result<std::unique_ptr<Runtime>> Load(const ComputeOptions& compute) {
+  return Runtime::Load(compute.model, {compute.arithmetic, compute.threads});
+}
+
 Result<Format> ParseKvFormat(const std::string& name, Arithmetic arithmetic) {
   if (name.empty()) return arithmetic == Arithmetic::kFloat32 ? Format::kF32 : Format::kF16;
   const auto format = FormatFromName(name);
@@ -130,15 +134,13 @@ Status RunTokens(Runtime& runtime, Context& context, Format kv_format,
 }  // namespace
 
 Result<LogitsReport> WriteLogits(const ComputeOptions& compute, const LogitsRequest& request) {
-  OCTET_ASSIGN(const Arithmetic arithmetic, ArithmeticFromName(compute.arithmetic));
-  OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, arithmetic));
-  OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime,
-               Runtime::Load(compute.model, compute.threads));
+  OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime, Load(compute));
+  OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, runtime->arithmetic));
   const ModelConfig& config = runtime->model->config();
   OCTET_TRY(CheckTokens(config, request.tokens));
   const auto start = std::chrono::steady_clock::now();
   const auto n = static_cast<int64_t>(request.tokens.size());
-  Context context = runtime->MakeContext(arithmetic);
+  Context context = runtime->MakeContext();
 
   std::unique_ptr<TraceWriter> trace;
   if (!request.trace.empty()) {
@@ -171,15 +173,13 @@ Result<PerplexityReport> MeasureFilePerplexity(const ComputeOptions& compute,
                                                const std::filesystem::path& text,
                                                int64_t context_tokens,
                                                const PerplexityProgress& progress) {
-  OCTET_ASSIGN(const Arithmetic arithmetic, ArithmeticFromName(compute.arithmetic));
-  OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, arithmetic));
   OCTET_ASSIGN(const std::string content, ReadTextFile(text));
-  OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime,
-               Runtime::Load(compute.model, compute.threads));
+  OCTET_ASSIGN(const std::unique_ptr<Runtime> runtime, Load(compute));
+  OCTET_ASSIGN(const Format kv_format, ParseKvFormat(compute.kv_type, runtime->arithmetic));
   OCTET_ASSIGN(const std::unique_ptr<Tokenizer> tokenizer, runtime->LoadTokenizer());
   const std::vector<int32_t> ids = tokenizer->Encode(content);
   const auto start = std::chrono::steady_clock::now();
-  Context context = runtime->MakeContext(arithmetic);
+  Context context = runtime->MakeContext();
   const Vocabulary& vocabulary = tokenizer->vocabulary();
   const PerplexityOptions options{context_tokens, vocabulary.add_bos ? vocabulary.bos : -1,
                                   kv_format};

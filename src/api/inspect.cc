@@ -14,6 +14,7 @@
 #include "io/checkpoint.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/packing.h"
 #include "model/tensor_specs.h"
 #include "octet/default_model.h"
 #include "quant/format.h"
@@ -27,8 +28,9 @@ namespace {
 constexpr int64_t kStepTokens = 512;  // rows of the step that working memory is estimated for
 constexpr int64_t kMaxContext = int64_t{1} << 28;
 
-std::string_view LayoutName(CheckpointKind kind) {
-  switch (kind) {
+std::string_view KindName(const Checkpoint& checkpoint) {
+  if (IsPacked(checkpoint)) return "packed";
+  switch (checkpoint.kind) {
     case CheckpointKind::kHuggingFace:
       return "huggingface";
     case CheckpointKind::kMistral:
@@ -65,7 +67,8 @@ void FillTensors(const Checkpoint& checkpoint, ModelReport& report) {
   for (const TensorInfo& info : checkpoint.tensors->tensors()) {
     const std::string_view type = Info(info.format).name;
     const bool whole = checkpoint.tensors->Data(info).has_value();
-    report.tensors.push_back({info.name, std::string(type), info.shape, info.bytes,
+    report.tensors.push_back({info.name, std::string(type), std::string(LayoutName(info.layout)),
+                              info.shape, info.bytes,
                               whole ? TensorState::kPresent : TensorState::kTruncated});
     report.tensor_bytes += info.bytes;
     report.n_truncated_tensors += whole ? 0 : 1;
@@ -115,7 +118,7 @@ void FillMissing(const Checkpoint& checkpoint, const ModelConfig& config, ModelR
   for (std::string& name : missing) {
     const auto found = expected.find(name);
     auto shape = found == expected.end() ? std::vector<int64_t>() : found->second;
-    report.tensors.push_back({std::move(name), "", std::move(shape), 0, TensorState::kMissing});
+    report.tensors.push_back({std::move(name), "", "", std::move(shape), 0, TensorState::kMissing});
   }
   report.n_missing_tensors = static_cast<int64_t>(missing.size());
   report.missing_files = checkpoint.missing_files;
@@ -229,7 +232,9 @@ Result<ModelReport> Inspect(const InspectOptions& options) {
   OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(checkpoint));
   ModelReport report;
   report.path = is_default ? std::string(DefaultModelName()) : options.model;
-  report.layout = LayoutName(checkpoint.kind);
+  report.layout = KindName(checkpoint);
+  if (const auto* isa = checkpoint.gguf ? checkpoint.gguf->String(kPackedIsaKey) : nullptr)
+    report.packed_for = *isa;
   FillConfig(config, report);
   FillTensors(checkpoint, report);
   FillMissing(checkpoint, config, report);

@@ -24,6 +24,7 @@ Json TensorsJson(const ModelReport& report) {
   for (const TensorReport& tensor : report.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"type", tensor.type},
+                       {"layout", tensor.layout},
                        {"shape", tensor.shape},
                        {"bytes", tensor.bytes},
                        {"state", StateName(tensor.state)}});
@@ -57,6 +58,7 @@ Json KvJson(const ModelReport& report) {
 std::string ToJson(const ModelReport& report) {
   const Json json = {{"path", report.path},
                      {"layout", report.layout},
+                     {"packed_for", report.packed_for},
                      {"architecture", report.architecture},
                      {"parameters", report.parameters},
                      {"active_parameters", report.active_parameters},

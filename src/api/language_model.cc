@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "api/guard.h"
-#include "api/memory_plan.h"
+#include "api/load_model.h"
 #include "api/open_model.h"
 #include "api/speculation.h"
 
@@ -64,13 +64,12 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
     auto impl = std::make_shared<Impl>();
     OCTET_ASSIGN(OpenedModel loaded, OpenModel(options.model));
     impl->tokenizer = std::move(loaded.tokenizer);
-    OCTET_ASSIGN(impl->model, Model::Load(std::move(loaded.checkpoint)));
-    OCTET_ASSIGN(EngineOptions engine_options, ReadOptions(options, impl->model->config()));
+    OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(loaded.checkpoint));
+    OCTET_ASSIGN(EngineOptions engine_options, ReadOptions(options, config));
     const int64_t kv_bytes =
-        engine_options.max_context *
-        KvCache::BytesPerToken(impl->model->config(), engine_options.kv_format);
-    OCTET_TRY(CheckKvMemory(*impl->model, kv_bytes));
-    OCTET_TRY(PackWeights(options, engine_options, kv_bytes, *impl->model));
+        engine_options.max_context * KvCache::BytesPerToken(config, engine_options.kv_format);
+    OCTET_ASSIGN(impl->model, LoadWeights(std::move(loaded.checkpoint), config,
+                                          {options, engine_options, kv_bytes}));
     OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
                                                              *impl->tokenizer, impl->draft_model));
     OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));

@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "api/load_model.h"
 #include "cpu/isa.h"
+#include "model/packing.h"
 #include "octet/default_model.h"
 #include "text/gguf_vocabulary.h"
 
@@ -19,18 +21,27 @@ Result<Checkpoint> Runtime::Open(const std::filesystem::path& path) {
                       : OpenCheckpoint(path);
 }
 
-Status Runtime::Start(Checkpoint checkpoint, int threads) {
+Status Runtime::Start(Checkpoint checkpoint, const RuntimeOptions& options) {
+  if (!options.arithmetic.empty()) {
+    OCTET_ASSIGN(arithmetic, ArithmeticFromName(options.arithmetic));
+  } else if (IsPacked(checkpoint)) {
+    arithmetic = Arithmetic::kFast;
+  }
   OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
-  OCTET_ASSIGN(model, Model::Load(std::move(checkpoint)));
-  pool = std::make_unique<ThreadPool>(threads);
   kernels = SelectKernels(isa);
+  pool = std::make_unique<ThreadPool>(options.threads);
+  OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(checkpoint));
+  ModelRequest request{kernels, arithmetic, options.threads};
+  request.retile = options.retile;
+  OCTET_ASSIGN(model, LoadModel(std::move(checkpoint), config, request));
   return {};
 }
 
-Result<std::unique_ptr<Runtime>> Runtime::Load(const std::filesystem::path& path, int threads) {
+Result<std::unique_ptr<Runtime>> Runtime::Load(const std::filesystem::path& path,
+                                               const RuntimeOptions& options) {
   OCTET_ASSIGN(Checkpoint checkpoint, Open(path));
   auto runtime = std::make_unique<Runtime>();
-  OCTET_TRY(runtime->Start(std::move(checkpoint), threads));
+  OCTET_TRY(runtime->Start(std::move(checkpoint), options));
   return runtime;
 }
 

@@ -1,6 +1,6 @@
 #include "api/speculation.h"
 
-#include "api/memory_plan.h"
+#include "api/load_model.h"
 #include "api/open_model.h"
 #include "engine/lookup_drafter.h"
 #include "engine/model_drafter.h"
@@ -34,7 +34,7 @@ Result<std::shared_ptr<Drafter>> LoadDraft(const LoadOptions& options, const Eng
                                            std::unique_ptr<Model>& draft_model) {
   OCTET_ASSIGN(OpenedModel opened, OpenModel(options.draft_model));
   OCTET_TRY(CheckSameVocabulary(tokenizer, *opened.tokenizer));
-  OCTET_ASSIGN(draft_model, Model::Load(std::move(opened.checkpoint)));
+  OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(opened.checkpoint));
   ModelDrafterOptions o;
   o.kv_format = engine.kv_format;
   o.page_tokens = engine.page_tokens;
@@ -42,13 +42,12 @@ Result<std::shared_ptr<Drafter>> LoadDraft(const LoadOptions& options, const Eng
   o.max_sequences = engine.max_sequences;
   o.max_batch_tokens = engine.max_batch_tokens;
   o.vocab_size = model.config().vocab_size;
-  const auto kv_bytes = [&](const Model& m) {
-    return engine.max_context * engine.max_sequences *
-           KvCache::BytesPerToken(m.config(), engine.kv_format);
+  const auto kv_bytes = [&](const ModelConfig& c) {
+    return engine.max_context * engine.max_sequences * KvCache::BytesPerToken(c, engine.kv_format);
   };
-  const int64_t both = kv_bytes(model) + kv_bytes(*draft_model) + model.copied_bytes();
-  OCTET_TRY(CheckKvMemory(*draft_model, both));
-  OCTET_TRY(PackWeights(options, engine, both, *draft_model));
+  const int64_t beside = kv_bytes(model.config()) + kv_bytes(config) + model.owned_bytes();
+  OCTET_ASSIGN(draft_model,
+               LoadWeights(std::move(opened.checkpoint), config, {options, engine, beside}));
   OCTET_ASSIGN(std::unique_ptr<Drafter> drafter, ModelDrafter::Create(*draft_model, o));
   return std::shared_ptr<Drafter>(std::move(drafter));
 }

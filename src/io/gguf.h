@@ -64,6 +64,9 @@ class GgufMetadata {
   std::map<std::string, GgufType, std::less<>> types_;
 };
 
+/// Names of the layouts a packed file uses: quant/layout.h.
+inline constexpr char kPackedLayoutsKey[] = "octet.packed.layouts";
+
 class GgufFile : public TensorSource {
  public:
   virtual const GgufMetadata& metadata() const = 0;

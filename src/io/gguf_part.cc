@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "tensor/weight_matrix.h"
 
 namespace octet::gguf {
 namespace {
@@ -69,6 +70,9 @@ class Parser {
   Status ReadTensorList();
   Result<TensorInfo> ReadTensorInfo();
   Status ReadShape(TensorInfo& info);
+  /// Takes the layout out of a packed matrix's type.
+  Status ReadLayout(uint32_t* type, TensorInfo& info);
+  Status SetBytes(TensorInfo& info);
   Status PlaceTensors();
   Status CheckOverlaps() const;
 
@@ -311,11 +315,63 @@ Status Parser::ReadShape(TensorInfo& info) {
   return {};
 }
 
+Status Parser::ReadLayout(uint32_t* type, TensorInfo& info) {
+  if (*type >> 16 != kPackedType >> 16) return {};
+  const uint32_t number = *type >> 8 & 0xff;
+  *type &= 0xff;
+  const auto* layouts = part_.metadata.Strings(kPackedLayoutsKey);
+  if (layouts == nullptr || number >= layouts->size()) {
+    return Err(ErrorCode::kCorrupt, "{}: tensor {} is in layout {} of {}, of which there are {}",
+               where_, Printable(info.name), number, kPackedLayoutsKey,
+               layouts == nullptr ? 0 : layouts->size());
+  }
+  const std::string& name = (*layouts)[number];
+  const auto layout = LayoutFromName(name);
+  if (!layout) {
+    return Err(
+        ErrorCode::kUnsupported,
+        "{}: its weights are packed in layout {}, which this version of Octet does not read; "
+        "pack the original model again, or use that",
+        where_, Printable(name));
+  }
+  info.layout = *layout;
+  return {};
+}
+
+/// Rows must be whole blocks; a packed matrix is padded to whole tiles.
+Status Parser::SetBytes(TensorInfo& info) {
+  const FormatInfo& format = Info(info.format);
+  if (info.shape.back() % format.block_values != 0) {
+    return Err(ErrorCode::kCorrupt, "{}: tensor {} is {} {}, but rows of {} come in blocks of {}",
+               where_, Printable(info.name), format.name, ShapeString(info.shape), format.name,
+               format.block_values);
+  }
+  if (info.layout == Layout::kRowMajor) {
+    info.bytes = static_cast<uint64_t>(FormatBytes(info.format, info.values()));
+    return {};
+  }
+  constexpr int64_t kMaxSide = int64_t{1} << 28;  // so that padding cannot overflow
+  const bool is_matrix =
+      info.shape.size() == 2 && std::max(info.shape[0], info.shape[1]) < kMaxSide;
+  if (!is_matrix || !LayoutHolds(info.layout, info.format)) {
+    return Err(ErrorCode::kCorrupt, "{}: tensor {} is {} {}, which cannot be in layout {}", where_,
+               Printable(info.name), format.name, ShapeString(info.shape), LayoutName(info.layout));
+  }
+  WeightMatrix matrix;
+  matrix.format = info.format;
+  matrix.layout = info.layout;
+  matrix.rows = info.shape[0];
+  matrix.cols = info.shape[1];
+  info.bytes = static_cast<uint64_t>(matrix.bytes());
+  return {};
+}
+
 Result<TensorInfo> Parser::ReadTensorInfo() {
   TensorInfo info;
   OCTET_ASSIGN(info.name, ReadString("a tensor's name", kMaxNameBytes));
   OCTET_TRY(ReadShape(info));
-  OCTET_ASSIGN(const auto type, reader_.Read<uint32_t>("a tensor's type"));
+  OCTET_ASSIGN(auto type, reader_.Read<uint32_t>("a tensor's type"));
+  OCTET_TRY(ReadLayout(&type, info));
   const auto format = FormatFromGgml(type);
   if (!format) {
     return Err(ErrorCode::kUnsupported,
@@ -324,13 +380,7 @@ Result<TensorInfo> Parser::ReadTensorInfo() {
                where_, Printable(info.name), UnsupportedTypeName(type), type);
   }
   info.format = *format;
-  const int32_t block = Info(*format).block_values;
-  if (info.shape.back() % block != 0) {
-    return Err(ErrorCode::kCorrupt, "{}: tensor {} is {} {}, but rows of {} come in blocks of {}",
-               where_, Printable(info.name), Info(*format).name, ShapeString(info.shape),
-               Info(*format).name, block);
-  }
-  info.bytes = static_cast<uint64_t>(FormatBytes(*format, info.values()));
+  OCTET_TRY(SetBytes(info));
   return info;
 }
 

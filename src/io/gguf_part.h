@@ -14,6 +14,11 @@ namespace octet::gguf {
 inline constexpr uint32_t kMagic = 0x46554747;  // "GGUF" read as little-endian
 inline constexpr uint32_t kVersion = 3;
 inline constexpr uint64_t kDefaultAlignment = 32;
+// A file with packed matrices (docs/formats/packed.md): their type is kPackedType, plus 256 times
+// the number of their layout in kPackedLayoutsKey, plus the type their values would have in any
+// other GGUF.
+inline constexpr uint32_t kPackedType = 0x4f430000;  // "OC"
+inline constexpr uint64_t kPackedAlignment = 4096;   // of a page: matrices share none
 
 inline constexpr char kAlignmentKey[] = "general.alignment";
 inline constexpr char kSplitNoKey[] = "split.no";

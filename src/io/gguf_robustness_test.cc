@@ -4,13 +4,14 @@
 #include "base/file.h"
 #include "io/gguf.h"
 #include "io/gguf_writer.h"
+#include "quant/panel16.h"
 #include "support/damage.h"
 #include "support/shared_data.h"
 
 namespace octet {
 namespace {
 
-std::string Sample() {
+std::string Sample(bool packed) {
   GgufMetadata metadata;
   metadata.values()["general.architecture"] = std::string("llama");
   metadata.values()["llama.block_count"] = uint64_t{1};
@@ -22,11 +23,19 @@ std::string Sample() {
   }
   metadata.values()["tokenizer.ggml.tokens"] = pieces;
   metadata.values()["tokenizer.ggml.scores"] = scores;
-  const std::vector<TensorInfo> tensors = {{"token_embd.weight", Format::kF16, {50, 8}, 800},
-                                           {"blk.0.ffn_down.weight", Format::kQ4_0, {8, 32}, 144},
-                                           {"output_norm.weight", Format::kF32, {8}, 32}};
+  metadata.values()[kPackedLayoutsKey] = std::vector<std::string>{"panel16.1"};
+  std::vector<TensorInfo> tensors = {{"token_embd.weight", Format::kF16, {50, 8}, 800},
+                                     {"blk.0.ffn_down.weight", Format::kQ4_0, {8, 32}, 144},
+                                     {"output_norm.weight", Format::kF32, {8}, 32}};
+  if (packed) {
+    tensors[1].layout = Layout::kPanel16;
+    tensors[1].bytes = static_cast<uint64_t>(Panel16Bytes(Format::kQ4_0, 8, 32));
+  }
   std::string bytes = EncodeGgufHeader(metadata, tensors);
-  for (const TensorInfo& info : tensors) bytes.append(GgufPaddedBytes(info.bytes), 'x');
+  for (const TensorInfo& info : tensors)
+    bytes.append(GgufPaddedBytes(info.bytes, GgufAlignment(tensors)), 'x');
+  // Without the last padding, so that every cut takes something away.
+  bytes.resize(bytes.size() - (GgufPaddedBytes(32, GgufAlignment(tensors)) - 32));
   return bytes;
 }
 
@@ -51,8 +60,10 @@ void Damage(const std::string& good, size_t header_bytes) {
 }
 
 TEST(GgufRobustness, SurvivesDamageToASmallFile) {
-  const std::string good = Sample();
-  Damage(good, good.size() / 2);
+  for (const bool packed : {false, true}) {
+    const std::string good = Sample(packed);
+    Damage(good, packed ? good.find("xxxx") : good.size() / 2);
+  }
 }
 
 TEST(GgufRobustness, SurvivesDamageToRealFiles) {

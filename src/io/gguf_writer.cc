@@ -14,24 +14,27 @@ namespace {
 
 class HeaderEncoder {
  public:
-  std::string Encode(const GgufMetadata& metadata, std::span<const TensorInfo> tensors) {
+  std::string Encode(GgufMetadata metadata, std::span<const TensorInfo> tensors) {
+    // An alignment of another file does not hold here.
+    metadata.values().erase(gguf::kAlignmentKey);
+    const uint64_t alignment = GgufAlignment(tensors);
+    if (alignment != gguf::kDefaultAlignment)
+      metadata.Set(gguf::kAlignmentKey, alignment, GgufType::kUint32);
+    if (const auto* layouts = metadata.Strings(kPackedLayoutsKey)) layouts_ = *layouts;
     Put(gguf::kMagic);
     Put(gguf::kVersion);
     Put(uint64_t{tensors.size()});
-    // An alignment of another file does not hold here.
-    const bool has_alignment = metadata.values().contains(gguf::kAlignmentKey);
-    Put(uint64_t{metadata.values().size()} - (has_alignment ? 1 : 0));
+    Put(uint64_t{metadata.values().size()});
     for (const auto& [key, value] : metadata.values()) {
-      if (key == gguf::kAlignmentKey) continue;
       PutString(key);
       std::visit([&, type = metadata.TypeOf(key)](const auto& v) { PutValue(v, type); }, value);
     }
     uint64_t offset = 0;
     for (const TensorInfo& info : tensors) {
       PutTensor(info, offset);
-      offset += GgufPaddedBytes(info.bytes);
+      offset += GgufPaddedBytes(info.bytes, alignment);
     }
-    out_.resize(GgufPaddedBytes(out_.size()), '\0');
+    out_.resize(GgufPaddedBytes(out_.size(), alignment), '\0');
     return std::move(out_);
   }
 
@@ -105,18 +108,33 @@ class HeaderEncoder {
     for (auto size = info.shape.rbegin(); size != info.shape.rend(); ++size) {
       Put(static_cast<uint64_t>(*size));
     }
-    Put(Info(info.format).ggml_type);
+    Put(TypeOf(info));
     Put(offset);
   }
 
+  uint32_t TypeOf(const TensorInfo& info) const {
+    const uint32_t type = Info(info.format).ggml_type;
+    if (info.layout == Layout::kRowMajor) return type;
+    const auto layout = std::find(layouts_.begin(), layouts_.end(), LayoutName(info.layout));
+    CHECK(layout != layouts_.end());
+    return gguf::kPackedType + 256 * static_cast<uint32_t>(layout - layouts_.begin()) + type;
+  }
+
+  std::vector<std::string> layouts_;  // of a packed file
   std::string out_;
 };
 
 }  // namespace
 
-uint64_t GgufPaddedBytes(uint64_t tensor_bytes) {
-  return (tensor_bytes + gguf::kDefaultAlignment - 1) / gguf::kDefaultAlignment *
-         gguf::kDefaultAlignment;
+uint64_t GgufAlignment(std::span<const TensorInfo> tensors) {
+  const bool packed = std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& info) {
+    return info.layout != Layout::kRowMajor;
+  });
+  return packed ? gguf::kPackedAlignment : gguf::kDefaultAlignment;
+}
+
+uint64_t GgufPaddedBytes(uint64_t tensor_bytes, uint64_t alignment) {
+  return (tensor_bytes + alignment - 1) / alignment * alignment;
 }
 
 std::string EncodeGgufHeader(const GgufMetadata& metadata, std::span<const TensorInfo> tensors) {
@@ -144,6 +162,7 @@ Result<GgufWriter> GgufWriter::Create(const std::filesystem::path& path,
   GgufWriter writer;
   writer.path_ = path;
   writer.tensors_ = std::move(tensors);
+  writer.alignment_ = GgufAlignment(writer.tensors_);
   OCTET_ASSIGN(writer.file_, AtomicFileWriter::Create(path, /*resume=*/true));
   if (header_there) {
     OCTET_TRY(writer.ContinueAfter(header.size()));
@@ -157,7 +176,7 @@ Result<GgufWriter> GgufWriter::Create(const std::filesystem::path& path,
 Status GgufWriter::ContinueAfter(uint64_t header_bytes) {
   uint64_t end = header_bytes;
   while (next_ < tensors_.size()) {
-    const uint64_t next_end = end + GgufPaddedBytes(tensors_[next_].bytes);
+    const uint64_t next_end = end + GgufPaddedBytes(tensors_[next_].bytes, alignment_);
     if (next_end > file_.offset()) break;
     end = next_end;
     ++next_;
@@ -171,8 +190,8 @@ Status GgufWriter::Append(std::span<const std::byte> bytes) {
   written_ += bytes.size();
   const uint64_t size = tensors_[next_].bytes;
   if (written_ < size) return {};
-  static constexpr std::array<std::byte, gguf::kDefaultAlignment> kZeros = {};
-  OCTET_TRY(file_.Write(std::span(kZeros).first(GgufPaddedBytes(size) - size)));
+  static constexpr std::array<std::byte, gguf::kPackedAlignment> kZeros = {};
+  OCTET_TRY(file_.Write(std::span(kZeros).first(GgufPaddedBytes(size, alignment_) - size)));
   written_ = 0;
   ++next_;
   return {};

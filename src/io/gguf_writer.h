@@ -14,11 +14,14 @@
 namespace octet {
 
 /// All bytes before the first tensor's data, padding included. Shapes are as in TensorInfo
-/// (outermost first); `bytes` of each must match its shape and format.
+/// (outermost first); `bytes` of each must match its shape, format and layout; layouts other than
+/// rows must be in kPackedLayoutsKey.
 std::string EncodeGgufHeader(const GgufMetadata& metadata, std::span<const TensorInfo> tensors);
 
+/// Where tensors may begin in a file that holds these: multiples of so many bytes.
+uint64_t GgufAlignment(std::span<const TensorInfo> tensors);
 /// Bytes a tensor takes in a GGUF, with the padding after it.
-uint64_t GgufPaddedBytes(uint64_t tensor_bytes);
+uint64_t GgufPaddedBytes(uint64_t tensor_bytes, uint64_t alignment = 32);
 
 /// Streams one file to `path` + ".partial", renamed by Commit(). Whatever stops it before then, the
 /// partial file stays, so that a later writer of the same header continues after its last whole
@@ -49,6 +52,7 @@ class GgufWriter {
   AtomicFileWriter file_;
   std::filesystem::path path_;
   std::vector<TensorInfo> tensors_;
+  uint64_t alignment_ = 0;
   size_t next_ = 0;
   uint64_t written_ = 0;  // of the current tensor
 };

@@ -8,6 +8,7 @@
 #include "base/mapped_file.h"
 #include "io/gguf.h"
 #include "io/gguf_split.h"
+#include "quant/panel16.h"
 #include "support/temp_folder.h"
 
 namespace octet {
@@ -180,6 +181,36 @@ TEST(GgufSplit, ParsesOnlyNamesOfThatForm) {
   EXPECT_FALSE(gguf::ParseSplitName("x-0002-of-0010.gguf"));
   EXPECT_FALSE(gguf::ParseSplitName("x-00002-of-00010.bin"));
   EXPECT_FALSE(gguf::ParseSplitName("-00002-of-00010.gguf"));
+}
+
+TEST(GgufWriter, StoresPackedMatricesAtPagesInATypeOfTheirOwn) {
+  GgufMetadata metadata = SomeMetadata();
+  metadata.values()[kPackedLayoutsKey] = std::vector<std::string>{"rows", "panel16.1"};
+  std::vector<TensorInfo> tensors = kTensors;
+  tensors[1].layout = Layout::kPanel16;
+  tensors[1].bytes = static_cast<uint64_t>(Panel16Bytes(Format::kQ4_0, 3, 32));
+  std::string bytes = EncodeGgufHeader(metadata, tensors);
+  const size_t type_at = bytes.find(std::string("\x02\x01\x43\x4f", 4));  // Q4_0, layout 1, OC
+  ASSERT_NE(type_at, std::string::npos);
+  for (const TensorInfo& info : tensors)
+    bytes.resize(bytes.size() + GgufPaddedBytes(info.bytes, 4096));
+  const auto file = ParseGguf(std::as_bytes(std::span(bytes)), "m.packed");
+  ASSERT_TRUE(file) << file.error().message;
+  const TensorInfo* info = (*file)->Find("b.weight");
+  EXPECT_EQ(info->layout, Layout::kPanel16);
+  EXPECT_EQ(info->bytes, tensors[1].bytes);
+  EXPECT_EQ((*file)->Find("a.weight")->layout, Layout::kRowMajor);
+  EXPECT_EQ(((*file)->Data(*info)->data() - std::as_bytes(std::span(bytes)).data()) % 4096, 0);
+
+  bytes[type_at + 1] = 7;
+  const auto no_layout = ParseGguf(std::as_bytes(std::span(bytes)), "m.packed");
+  ASSERT_FALSE(no_layout);
+  EXPECT_THAT(no_layout.error().message, HasSubstr("layout 7"));
+  bytes[type_at + 1] = 1;
+  bytes[type_at] = 0;  // F32 has no panels
+  const auto wrong = ParseGguf(std::as_bytes(std::span(bytes)), "m.packed");
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().message, HasSubstr("cannot be in layout panel16.1"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "quant/format.h"
+#include "quant/layout.h"
 
 namespace octet {
 
@@ -21,8 +22,9 @@ enum class OpenMode {
 struct TensorInfo {
   std::string name;
   Format format = Format::kF32;
-  std::vector<int64_t> shape;  // row-major, outermost first: a matrix is [rows, cols]
-  uint64_t bytes = 0;          // as stored
+  std::vector<int64_t> shape;         // row-major, outermost first: a matrix is [rows, cols]
+  uint64_t bytes = 0;                 // as stored
+  Layout layout = Layout::kRowMajor;  // another one only in packed files, and only of matrices
 
   int64_t values() const {
     int64_t n = 1;
@@ -41,7 +43,8 @@ class TensorSource {
   virtual const std::vector<TensorInfo>& tensors() const = 0;
   /// Null when there is none of that name.
   virtual const TensorInfo* Find(std::string_view name) const = 0;
-  /// The stored bytes, dense and row-major, mapped and not copied; valid as long as the source.
+  /// The stored bytes, dense, in the order info.layout says, mapped and not copied; valid as long
+  /// as the source.
   /// `info` must be one of tensors(). kNotFound when its file is absent (headers-only opening).
   virtual Result<std::span<const std::byte>> Data(const TensorInfo& info) const = 0;
   /// Says that the tensor will not be read again soon, so that its pages may leave memory.

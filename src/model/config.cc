@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "model/packing.h"
 #include "model/tensor_specs.h"
 
 namespace octet {
@@ -217,6 +218,16 @@ class GgufKeys {
 Result<ModelConfig> FromGguf(const Checkpoint& checkpoint) {
   const std::string where = checkpoint.path.string();
   const std::string* architecture = checkpoint.gguf->String("general.architecture");
+  if (architecture != nullptr && *architecture == kPackedArchitecture) {
+    const auto version = checkpoint.gguf->Uint(kPackedVersionKey);
+    if (version != kPackedVersion) {
+      return Err(ErrorCode::kUnsupported,
+                 "{}: a packed model of version {}, this program reads version {}; pack the "
+                 "original again, or use that",
+                 where, version ? std::to_string(*version) : "?", kPackedVersion);
+    }
+    architecture = checkpoint.gguf->String(kPackedArchitectureKey);
+  }
   if (architecture == nullptr ||
       (*architecture != "llama" && *architecture != "mixtral" && *architecture != "mistral")) {
     return Err(ErrorCode::kUnsupported,

@@ -1,74 +1,98 @@
-// Model::Pack: from the file's order to the kernels', tensor by tensor.
-#include <utility>
+#include "model/packing.h"
 
-#include "model/weights.h"
+#include <algorithm>
+
+#include "cpu/isa.h"
 
 namespace octet {
 namespace {
 
-/// Calls fn on every matrix the forward pass multiplies with, experts of one role after another, as
-/// merged files store them. The embedding is looked up by rows and stays as it is.
-template <class Layers, class Head, class Fn>
-Status ForEachMatrix(Layers& layers, Head& head, const Fn& fn) {
-  for (auto& layer : layers) {
-    for (auto* matrix : {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.router})
-      OCTET_TRY(fn(*matrix));
-    for (auto& expert : layer.experts) OCTET_TRY(fn(expert.w1));
-    for (auto& expert : layer.experts) OCTET_TRY(fn(expert.w2));
-    for (auto& expert : layer.experts) OCTET_TRY(fn(expert.w3));
-  }
-  return fn(head);
+int64_t MatrixBytes(const TensorSpec& spec, Format format, Layout layout) {
+  WeightMatrix matrix;
+  matrix.format = format;
+  matrix.layout = layout;
+  matrix.rows = spec.shape[0];
+  matrix.cols = spec.shape[1];
+  return matrix.bytes();
 }
 
-bool NeedsPacking(const KernelTable& kernels, const WeightMatrix& matrix) {
-  return matrix && matrix.layout != BestLayout(kernels, matrix.format);
-}
-
-int64_t BytesOf(const KernelTable& kernels, const WeightMatrix& matrix) {
-  return PackedBytes(Packing{matrix, BestLayout(kernels, matrix.format)});
-}
-
-/// The file tensor a matrix is a part of: experts of a merged tensor are named "tensor[3]".
-std::string_view FileTensorName(std::string_view matrix_name) {
-  return matrix_name.substr(0, matrix_name.find('['));
+std::string MadeFor(const Checkpoint& checkpoint) {
+  const std::string* isa = checkpoint.gguf ? checkpoint.gguf->String(kPackedIsaKey) : nullptr;
+  return isa != nullptr ? *isa : "an unnamed instruction set";
 }
 
 }  // namespace
 
-int64_t Model::PackedBytes(const KernelTable& kernels) const {
-  int64_t bytes = 0;
-  (void)ForEachMatrix(weights_.layers, weights_.head, [&](const WeightMatrix& matrix) -> Status {
-    if (NeedsPacking(kernels, matrix)) bytes += BytesOf(kernels, matrix);
-    return {};
-  });
+std::string IsaFamilyName(uint32_t isa) {
+#if defined(__x86_64__)
+  return "x86_64: " + IsaNames(isa);
+#elif defined(__aarch64__)
+  return "aarch64: " + IsaNames(isa);
+#else
+  return IsaNames(isa);
+#endif
+}
+
+Layout LayoutFor(TensorRole role, Format format, Layout stored, const KernelTable& kernels) {
+  if (stored != Layout::kRowMajor || role == TensorRole::kEmbedding) return stored;
+  return BestLayout(kernels, format);
+}
+
+bool IsPacked(const Checkpoint& checkpoint) {
+  const auto& tensors = checkpoint.tensors->tensors();
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const TensorInfo& info) { return info.layout != Layout::kRowMajor; });
+}
+
+LoadBytes PlanLoad(const Checkpoint& checkpoint, const ModelConfig& config,
+                   const KernelTable& kernels) {
+  LoadBytes bytes;
+  const auto naming = RecogniseNaming(checkpoint, config);
+  if (!naming) return bytes;
+  for (const TensorSpec& spec : TensorSpecs(config)) {
+    const TensorPlace place = PlaceOf(spec, config, *naming);
+    const TensorInfo* info = checkpoint.tensors->Find(place.name);
+    if (info == nullptr) continue;
+    if (spec.shape.size() == 1) {
+      const int64_t norm = spec.shape[0] * static_cast<int64_t>(sizeof(float));
+      bytes.mapped += norm;
+      bytes.packed += norm;
+      continue;
+    }
+    const Layout layout = LayoutFor(spec.role, info->format, info->layout, kernels);
+    const bool retiled = layout != info->layout;
+    const int64_t own = MatrixBytes(spec, info->format, layout);
+    if (place.transposed) bytes.mapped += MatrixBytes(spec, info->format, Layout::kRowMajor);
+    if (place.transposed || retiled) bytes.packed += own;
+    bytes.retiles = bytes.retiles || retiled;
+    if (spec.role != TensorRole::kEmbedding || !config.tied_embeddings) continue;
+    const Layout head = LayoutFor(TensorRole::kHead, info->format, info->layout, kernels);
+    if (head != info->layout) bytes.packed += MatrixBytes(spec, info->format, head);
+  }
   return bytes;
 }
 
-Status Model::Pack(const KernelTable& kernels, ThreadPool& pool, const PackProgress& on_progress) {
-  const int64_t total = PackedBytes(kernels);
-  int64_t done = 0;
-  std::string_view last_tensor;
-  // Released when the next tensor begins: the experts of a merged one come one after another.
-  const auto release_last = [&] {
-    const TensorInfo* info = last_tensor.empty() ? nullptr : checkpoint_.tensors->Find(last_tensor);
-    if (info != nullptr) checkpoint_.tensors->Release(*info);
-  };
-  Status status =
-      ForEachMatrix(weights_.layers, weights_.head, [&](WeightMatrix& matrix) -> Status {
-        if (!NeedsPacking(kernels, matrix)) return {};
-        const int64_t bytes = BytesOf(kernels, matrix);
-        OCTET_ASSIGN(Buffer buffer, Buffer::Allocate(static_cast<size_t>(bytes), matrix.name));
-        matrix = octet::Pack({matrix, BestLayout(kernels, matrix.format)}, buffer.data(), pool);
-        copies_.push_back(std::move(buffer));
-        copied_bytes_ += bytes;
-        if (FileTensorName(matrix.name) != last_tensor) release_last();
-        last_tensor = FileTensorName(matrix.name);
-        done += bytes;
-        if (on_progress) on_progress(done, total);
-        return {};
-      });
-  release_last();
-  return status;
+Status CheckLayouts(const Checkpoint& checkpoint, const KernelTable* kernels,
+                    Arithmetic arithmetic) {
+  const std::string where = checkpoint.path.string();
+  for (const TensorInfo& info : checkpoint.tensors->tensors()) {
+    if (info.layout == Layout::kRowMajor) continue;
+    if (kernels != nullptr && kernels->Matmul(info.format, info.layout, arithmetic, 1) != nullptr)
+      continue;
+    if (kernels != nullptr &&
+        kernels->Matmul(info.format, info.layout, Arithmetic::kFast, 1) != nullptr) {
+      return Err(ErrorCode::kUnsupported,
+                 "{}: its weights are packed for fast arithmetic, which float32 cannot read; use "
+                 "--arithmetic fast, or the model it was packed from",
+                 where);
+    }
+    return Err(ErrorCode::kUnsupported,
+               "{}: its {} weights are packed as {} for {}, and no kernel in use here ({}) "
+               "reads that; use the model it was packed from, or pack that again on this machine",
+               where, Info(info.format).name, LayoutName(info.layout), MadeFor(checkpoint),
+               kernels != nullptr ? IsaFamilyName(kernels->isa) : "reference");
+  }
+  return {};
 }
 
 }  // namespace octet

@@ -4,17 +4,25 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/packing.h"
 
 namespace octet {
 
 /// Fills a Model tensor by tensor; a separate class so that Model itself stays read-only.
 class ModelLoader {
  public:
-  explicit ModelLoader(Model& model) : model_(model) {}
+  ModelLoader(Model& model, const LoadTarget& target) : model_(model), target_(target) {}
 
   Status Load() {
-    OCTET_ASSIGN(model_.config_, ReadModelConfig(model_.checkpoint_));
+    if (target_.config != nullptr) {
+      model_.config_ = *target_.config;
+    } else {
+      OCTET_ASSIGN(model_.config_, ReadModelConfig(model_.checkpoint_));
+    }
     const ModelConfig& config = model_.config_;
+    OCTET_TRY(CheckLayouts(model_.checkpoint_, target_.kernels, target_.arithmetic));
+    if (target_.retile != nullptr)
+      total_bytes_ = PlanLoad(model_.checkpoint_, config, *target_.kernels).packed;
     OCTET_ASSIGN(const Naming naming, RecogniseNaming(model_.checkpoint_, config));
     Weights& weights = model_.weights_;
     weights.layers.resize(static_cast<size_t>(config.n_layers));
@@ -23,7 +31,10 @@ class ModelLoader {
     for (const TensorSpec& spec : TensorSpecs(config)) {
       OCTET_TRY(spec.shape.size() == 1 ? LoadVector(spec, naming) : LoadMatrix(spec, naming));
     }
-    if (config.tied_embeddings) weights.head = weights.embedding;
+    if (config.tied_embeddings) {
+      weights.head = weights.embedding;
+      OCTET_TRY(Retile(weights.head, LayoutOf(TensorRole::kHead, weights.embedding)));
+    }
     return {};
   }
 
@@ -66,9 +77,15 @@ class ModelLoader {
 
   Result<Buffer*> AddCopy(int64_t bytes, const std::string& name) {
     OCTET_ASSIGN(Buffer buffer, Buffer::Allocate(static_cast<size_t>(bytes), name));
-    model_.copies_.push_back(std::move(buffer));
-    model_.copied_bytes_ += bytes;
-    return &model_.copies_.back();
+    return &Own(std::move(buffer));
+  }
+
+  Buffer& Own(Buffer buffer) {
+    model_.owned_bytes_ += static_cast<int64_t>(buffer.size());
+    model_.owned_.push_back(std::move(buffer));
+    if (target_.on_retile && target_.retile != nullptr)
+      target_.on_retile(model_.owned_bytes_, total_bytes_);
+    return model_.owned_.back();
   }
 
   Status LoadVector(const TensorSpec& spec, Naming naming) {
@@ -108,12 +125,54 @@ class ModelLoader {
     matrix.cols = cols;
     matrix.data =
         found.bytes.data() + found.place.first_row * FormatBytes(matrix.format, file_cols);
-    if (found.place.transposed) {
-      OCTET_ASSIGN(matrix.data, Transpose(matrix, found));
-    }
+    matrix.layout = found.info->layout;
+    OCTET_TRY(CheckPacked(spec.role, matrix, found));
     model_.weight_bytes_ += matrix.bytes();
+    Buffer transposed;
+    if (found.place.transposed) {
+      OCTET_ASSIGN(transposed, Transpose(matrix, found));
+      matrix.data = transposed.data();
+      model_.checkpoint_.tensors->Release(*found.info);
+    }
+    const Layout layout = LayoutOf(spec.role, matrix);
+    if (layout != matrix.layout) {
+      OCTET_TRY(Retile(matrix, layout));
+      model_.checkpoint_.tensors->Release(*found.info);
+    } else if (transposed.size() > 0) {
+      Own(std::move(transposed));
+    }
+    model_.is_tiled_ = model_.is_tiled_ || matrix.layout != Layout::kRowMajor;
     Slot(spec) = matrix;
     return {};
+  }
+
+  /// The layout the matrix is to have.
+  Layout LayoutOf(TensorRole role, const WeightMatrix& stored) const {
+    if (target_.retile == nullptr) return stored.layout;
+    return LayoutFor(role, stored.format, stored.layout, *target_.kernels);
+  }
+
+  Status Retile(WeightMatrix& matrix, Layout layout) {
+    if (layout == matrix.layout) return {};
+    const Packing packing{matrix, layout};
+    OCTET_ASSIGN(Buffer buffer,
+                 Buffer::Allocate(static_cast<size_t>(PackedBytes(packing)), matrix.name));
+    matrix = Pack(packing, buffer.data(), *target_.retile);
+    Own(std::move(buffer));
+    return {};
+  }
+
+  /// A packed matrix is a whole tensor, begins where vector loads may begin, and is no table.
+  Status CheckPacked(TensorRole role, const WeightMatrix& matrix, const Found& found) const {
+    if (matrix.layout == Layout::kRowMajor) return {};
+    const bool is_whole = found.info->shape == std::vector<int64_t>{matrix.rows, matrix.cols};
+    const bool is_aligned = reinterpret_cast<uintptr_t>(matrix.data) % 64 == 0;
+    if (is_whole && is_aligned && !found.place.transposed && role != TensorRole::kEmbedding)
+      return {};
+    return Err(ErrorCode::kCorrupt,
+               "{}: {} is packed as {}, but not as one matrix at a multiple of 64 bytes; the file "
+               "is damaged: pack the model again",
+               Where(), found.place.name, LayoutName(matrix.layout));
   }
 
   static std::string NameOf(const std::string& file_name, const TensorSpec& spec) {
@@ -124,7 +183,7 @@ class ModelLoader {
 
   /// Copies the file's [cols, rows] slice into [rows, cols]. Only formats without blocks can be
   /// turned.
-  Result<const std::byte*> Transpose(const WeightMatrix& matrix, const Found& found) {
+  Result<Buffer> Transpose(const WeightMatrix& matrix, const Found& found) {
     const FormatInfo& format = Info(matrix.format);
     if (format.block_values != 1) {
       return Err(ErrorCode::kUnsupported,
@@ -132,19 +191,21 @@ class ModelLoader {
                  found.place.name, format.name);
     }
     const int64_t width = format.block_bytes;
-    OCTET_ASSIGN(Buffer * copy, AddCopy(matrix.rows * matrix.cols * width, found.place.name));
+    OCTET_ASSIGN(
+        Buffer copy,
+        Buffer::Allocate(static_cast<size_t>(matrix.rows * matrix.cols * width), found.place.name));
     constexpr int64_t kTile = 64;  // both sides of a tile stay in the first-level cache
     for (int64_t r0 = 0; r0 < matrix.rows; r0 += kTile) {
       for (int64_t c0 = 0; c0 < matrix.cols; c0 += kTile) {
         for (int64_t r = r0; r < std::min(r0 + kTile, matrix.rows); ++r) {
           for (int64_t c = c0; c < std::min(c0 + kTile, matrix.cols); ++c) {
-            std::memcpy(copy->data() + (r * matrix.cols + c) * width,
+            std::memcpy(copy.data() + (r * matrix.cols + c) * width,
                         matrix.data + (c * matrix.rows + r) * width, static_cast<size_t>(width));
           }
         }
       }
     }
-    return static_cast<const std::byte*>(copy->data());
+    return copy;
   }
 
   WeightMatrix& Slot(const TensorSpec& spec) {
@@ -178,6 +239,8 @@ class ModelLoader {
   }
 
   Model& model_;
+  const LoadTarget& target_;
+  int64_t total_bytes_ = 0;  // that the model will own, where it re-tiles
 };
 
 std::unique_ptr<Model> Model::FromWeights(const ModelConfig& config, Weights weights) {
@@ -187,10 +250,11 @@ std::unique_ptr<Model> Model::FromWeights(const ModelConfig& config, Weights wei
   return model;
 }
 
-Result<std::unique_ptr<Model>> Model::Load(Checkpoint checkpoint) {
+Result<std::unique_ptr<Model>> Model::Load(Checkpoint checkpoint, const LoadTarget& target) {
+  CHECK(target.retile == nullptr || target.kernels != nullptr);
   std::unique_ptr<Model> model(new Model());
   model->checkpoint_ = std::move(checkpoint);
-  OCTET_TRY(ModelLoader(*model).Load());
+  OCTET_TRY(ModelLoader(*model, target).Load());
   return model;
 }
 

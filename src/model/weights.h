@@ -30,32 +30,38 @@ struct Weights {
   std::vector<LayerWeights> layers;
 };
 
-/// A loaded model: owns the mapping and the few tensors that had to be copied (norms as float,
-/// transposed experts, misaligned floats).
+/// What will read the weights.
+struct LoadTarget {
+  const KernelTable* kernels = nullptr;  // null: any that read the order of rows
+  Arithmetic arithmetic = Arithmetic::kFast;
+  /// Where set, matrices are re-tiled for the fastest of `kernels` on these threads.
+  ThreadPool* retile = nullptr;
+  std::function<void(int64_t done, int64_t total)> on_retile = {};  // bytes, after each matrix
+  const ModelConfig* config = nullptr;  // the checkpoint's, where it was read already
+};
+
+/// A loaded model: owns the mapping, the re-tiled matrices, and the few tensors that had to be
+/// copied (norms as float, transposed experts).
 class Model {
  public:
-  /// Checks every tensor's shape against the configuration before anything is computed.
-  static Result<std::unique_ptr<Model>> Load(Checkpoint checkpoint);
+  /// Checks every tensor's shape against the configuration before anything is computed. Re-tiling
+  /// goes matrix by matrix and lets go of the source as soon as one is done, so that memory never
+  /// holds the model twice: at most one matrix beside the re-tiled ones. Results keep their bits.
+  /// Embedding rows, and formats no kernel reads faster, stay as they are; so do the matrices of a
+  /// packed file, which must be in layouts that `kernels` read.
+  static Result<std::unique_ptr<Model>> Load(Checkpoint checkpoint, const LoadTarget& target = {});
 
   /// A model over weights that something else owns and may change: the trainer's.
   static std::unique_ptr<Model> FromWeights(const ModelConfig& config, Weights weights);
 
-  /// Re-tiles every quantised matrix for the fastest of `kernels`, tensor by tensor: the packed
-  /// copy is owned, the file's pages are let go as soon as a tensor is done, so that memory never
-  /// holds the model twice. Results keep their bits. Float formats and embedding rows stay in the
-  /// file's order. `on_progress(done, total)` counts packed bytes. kOutOfMemory leaves a usable
-  /// model.
-  using PackProgress = std::function<void(int64_t done, int64_t total)>;
-  Status Pack(const KernelTable& kernels, ThreadPool& pool, const PackProgress& on_progress = {});
-  /// Bytes Pack would own, 0 when there is nothing to re-tile.
-  int64_t PackedBytes(const KernelTable& kernels) const;
-
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
-  /// Bytes of all weight matrices as stored, and of the copies this process owns.
+  /// Bytes of all weight matrices as stored, and of the memory this process owns for weights.
   int64_t weight_bytes() const { return weight_bytes_; }
-  int64_t copied_bytes() const { return copied_bytes_; }
+  int64_t owned_bytes() const { return owned_bytes_; }
+  /// Whether the forward pass reads any matrix in another order than that of rows.
+  bool is_tiled() const { return is_tiled_; }
 
  private:
   Model() = default;
@@ -63,10 +69,11 @@ class Model {
   Checkpoint checkpoint_;
   ModelConfig config_;
   Weights weights_;
-  std::vector<Buffer> copies_;
+  std::vector<Buffer> owned_;
   std::vector<std::unique_ptr<std::string>> names_;
   int64_t weight_bytes_ = 0;
-  int64_t copied_bytes_ = 0;
+  int64_t owned_bytes_ = 0;
+  bool is_tiled_ = false;
 };
 
 }  // namespace octet

@@ -10,6 +10,7 @@
 #include "io/checkpoint.h"
 #include "model/config.h"
 #include "octet/convert.h"
+#include "ops/pack.h"
 #include "ptq/convert_job.h"
 #include "ptq/quantize.h"
 #include "ptq/tensor_plan.h"
@@ -24,6 +25,7 @@ struct Conversion {
   Checkpoint source;
   ModelConfig config;
   const QuantizeChoice* quantize;        // null: the matrices' type is options.type
+  const KernelTable* pack_for;           // null: rows, as every GGUF has them
   std::unique_ptr<Tokenizer> tokenizer;  // null when the source has none
   std::string_view activity;             // on the progress bar
   ConvertJob job;

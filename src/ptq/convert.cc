@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "model/packing.h"
 #include "ptq/conversion.h"
 
 namespace octet {
@@ -36,6 +37,13 @@ Result<std::unique_ptr<Tokenizer>> FindTokenizer(const fs::path& source,
     return std::unique_ptr<Tokenizer>();
   }
   return tokenizer;
+}
+
+/// Differs between changes that give different files.
+std::string DescribeChanges(const ConvertChanges& changes) {
+  std::string text = changes.quantize != nullptr ? changes.quantize->description : "";
+  if (changes.pack_for != nullptr) text += " packed for " + IsaFamilyName(changes.pack_for->isa);
+  return text;
 }
 
 void AddNotes(const Conversion& conversion, ConvertReport& report) {
@@ -91,7 +99,7 @@ Status TensorPump::Send(const PlannedTensor& tensor, TensorStreamer::Sink append
 
 Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& destination,
                                         const ConvertOptions& options,
-                                        const QuantizeChoice* quantize) {
+                                        const ConvertChanges& changes) {
   std::error_code ignored;
   if (fs::equivalent(source, destination, ignored) && fs::is_directory(source, ignored)) {
     return Err(ErrorCode::kInvalidArgument, "{}: is both source and destination",
@@ -100,12 +108,13 @@ Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& 
   ConvertSource opened;
   OCTET_ASSIGN(opened.checkpoint, OpenCheckpoint(source));
   OCTET_ASSIGN(opened.tokenizer, FindTokenizer(source, options));
-  if (quantize != nullptr) opened.activity = "quantising";
-  return ConvertOpened(std::move(opened), destination, options, quantize);
+  if (changes.quantize != nullptr) opened.activity = "quantising";
+  if (changes.pack_for != nullptr) opened.activity = "packing";
+  return ConvertOpened(std::move(opened), destination, options, changes);
 }
 
 Result<ConvertReport> ConvertOpened(ConvertSource source, const fs::path& destination,
-                                    const ConvertOptions& options, const QuantizeChoice* quantize) {
+                                    const ConvertOptions& options, const ConvertChanges& changes) {
   if (destination.empty()) {
     return Err(ErrorCode::kInvalidArgument, "no destination was given");
   }
@@ -115,12 +124,13 @@ Result<ConvertReport> ConvertOpened(ConvertSource source, const fs::path& destin
   OCTET_ASSIGN(ModelConfig config, ReadModelConfig(source.checkpoint));
   const bool to_gguf = WritesGguf(destination, options.target);
   const fs::path named = WithName(destination);
-  ConvertJob job(source.checkpoint.path, named, options, quantize ? quantize->description : "");
+  ConvertJob job(source.checkpoint.path, named, options, DescribeChanges(changes));
   Conversion conversion{options,
                         named,
                         std::move(source.checkpoint),
                         std::move(config),
-                        quantize,
+                        changes.quantize,
+                        changes.pack_for,
                         std::move(source.tokenizer),
                         source.activity,
                         std::move(job),

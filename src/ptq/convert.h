@@ -7,17 +7,23 @@
 
 #include "io/checkpoint.h"
 #include "octet/convert.h"
+#include "ops/pack.h"
 #include "ptq/quantize.h"
 #include "text/tokenizer.h"
 
 namespace octet {
 
-/// What octet::Convert promises (octet/convert.h). With `quantize`, the result is a GGUF whose
-/// types it chooses, instead of options.type.
+/// What a conversion changes beside the container.
+struct ConvertChanges {
+  const QuantizeChoice* quantize = nullptr;  // chooses the types of a GGUF, instead of options.type
+  const KernelTable* pack_for = nullptr;     // the GGUF's matrices are re-tiled for these
+};
+
+/// What octet::Convert promises (octet/convert.h).
 Result<ConvertReport> ConvertCheckpoint(const std::filesystem::path& source,
                                         const std::filesystem::path& destination,
                                         const ConvertOptions& options,
-                                        const QuantizeChoice* quantize = nullptr);
+                                        const ConvertChanges& changes = {});
 
 /// What to convert, when it is open already; its path stands for it in the note of an unfinished
 /// job.
@@ -28,6 +34,6 @@ struct ConvertSource {
 };
 Result<ConvertReport> ConvertOpened(ConvertSource source, const std::filesystem::path& destination,
                                     const ConvertOptions& options,
-                                    const QuantizeChoice* quantize = nullptr);
+                                    const ConvertChanges& changes = {});
 
 }  // namespace octet

@@ -6,8 +6,10 @@
 
 #include "io/gguf_split.h"
 #include "io/gguf_writer.h"
+#include "model/packing.h"
 #include "ptq/conversion.h"
 #include "ptq/model_metadata.h"
+#include "ptq/tensor_packer.h"
 
 namespace octet {
 namespace {
@@ -83,7 +85,7 @@ std::vector<PartPlan> PlanParts(const fs::path& destination, const TensorPlan& p
   std::vector<PartPlan> parts(1);
   uint64_t bytes = 0;
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    const uint64_t size = GgufPaddedBytes(plan.tensors[i].info.bytes);
+    const uint64_t size = GgufPaddedBytes(plan.tensors[i].info.bytes);  // packed: one part
     if (max_bytes > 0 && bytes > 0 && bytes + size > max_bytes) {
       parts.push_back({{}, i, i});
       bytes = 0;
@@ -140,7 +142,8 @@ class GgufModelWriter {
       : conversion_(conversion),
         plan_(std::move(plan)),
         metadata_(std::move(metadata)),
-        parts_(PlanParts(conversion.destination, plan_, conversion.options.max_part_bytes)) {}
+        parts_(PlanParts(conversion.destination, plan_, conversion.options.max_part_bytes)),
+        packer_(conversion.pool) {}
 
   Status Write() {
     OCTET_TRY(CheckDestination(parts_, conversion_.options.force));
@@ -200,13 +203,24 @@ class GgufModelWriter {
     pump.Skip(resumed_bytes_);
     for (size_t i = 0; i < parts_.size(); ++i) {
       for (size_t t = parts_[i].begin + writers_[i].tensors_done(); t < parts_[i].end; ++t) {
-        OCTET_TRY(pump.Send(plan_.tensors[t], [&](std::span<const std::byte> bytes) {
-          return writers_[i].Append(bytes);
-        }));
+        OCTET_TRY(SendTensor(pump, plan_.tensors[t], writers_[i]));
       }
     }
     pump.Finish();
     return {};
+  }
+
+  Status SendTensor(TensorPump& pump, const PlannedTensor& tensor, GgufWriter& writer) {
+    if (tensor.info.layout == Layout::kRowMajor) {
+      return pump.Send(tensor,
+                       [&](std::span<const std::byte> bytes) { return writer.Append(bytes); });
+    }
+    OCTET_TRY(packer_.Begin(tensor.info));
+    OCTET_TRY(pump.Send(tensor, [&](std::span<const std::byte> rows) -> Status {
+      packer_.Add(rows);
+      return {};
+    }));
+    return writer.Append(packer_.Finish());
   }
 
   Conversion& conversion_;
@@ -214,15 +228,43 @@ class GgufModelWriter {
   GgufMetadata metadata_;
   std::vector<PartPlan> parts_;
   std::vector<GgufWriter> writers_;
+  TensorPacker packer_;
   uint64_t total_bytes_ = 0, resumed_bytes_ = 0;
 };
+
+/// Gives matrices their layouts, and the metadata what makes other programs refuse the file rather
+/// than misread it, and this one know whether it can read it.
+Status PlanPacking(const KernelTable& kernels, TensorPlan& plan, GgufMetadata& metadata) {
+  std::vector<std::string> layouts;
+  for (PlannedTensor& tensor : plan.tensors) {
+    PlanLayout(tensor.role, kernels, tensor.info);
+    const std::string name(LayoutName(tensor.info.layout));
+    const bool is_known = std::find(layouts.begin(), layouts.end(), name) != layouts.end();
+    if (tensor.info.layout != Layout::kRowMajor && !is_known) layouts.push_back(name);
+  }
+  if (layouts.empty()) {
+    return Err(ErrorCode::kUnsupported,
+               "no matrix of this model has a layout that is faster here ({}) than the order of "
+               "rows: the model can be used as it is",
+               IsaFamilyName(kernels.isa));
+  }
+  const std::string* architecture = metadata.String("general.architecture");
+  metadata.Set(kPackedArchitectureKey, architecture != nullptr ? *architecture : "llama",
+               GgufType::kString);
+  metadata.Set("general.architecture", std::string(kPackedArchitecture), GgufType::kString);
+  metadata.Set(kPackedLayoutsKey, std::move(layouts), GgufType::kString);
+  metadata.Set(kPackedIsaKey, IsaFamilyName(kernels.isa), GgufType::kString);
+  metadata.Set(kPackedVersionKey, kPackedVersion, GgufType::kUint32);
+  return {};
+}
 
 }  // namespace
 
 Status WriteGgufModel(Conversion& conversion) {
   const ConvertType type = conversion.options.type;
   OCTET_ASSIGN(TensorPlan plan,
-               PlanTensors(conversion.source, conversion.config, Naming::kGgufMerged,
+               PlanTensors(conversion.source, conversion.config,
+                           conversion.pack_for ? Naming::kGgufSplit : Naming::kGgufMerged,
                            [&](const PlannedTensor& tensor, Format source) -> Result<Format> {
                              if (conversion.quantize == nullptr)
                                return GgufFormat(type, tensor, source);
@@ -230,6 +272,7 @@ Status WriteGgufModel(Conversion& conversion) {
                            }));
   OCTET_ASSIGN(GgufMetadata metadata, Metadata(conversion, plan));
   AddTypeNotes(plan, type, conversion.report);
+  if (conversion.pack_for != nullptr) OCTET_TRY(PlanPacking(*conversion.pack_for, plan, metadata));
   return GgufModelWriter(conversion, std::move(plan), std::move(metadata)).Write();
 }
 

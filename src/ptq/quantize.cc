@@ -111,7 +111,7 @@ Result<QuantizeReport> QuantizeCheckpoint(const fs::path& source, const fs::path
   }
   if (options.dry_run) return report;
   OCTET_ASSIGN(report.written,
-               ConvertCheckpoint(source, destination, OptionsOfConversion(options), &choice));
+               ConvertCheckpoint(source, destination, OptionsOfConversion(options), {&choice}));
   report.notes.insert(report.notes.end(), report.written.notes.begin(), report.written.notes.end());
   return report;
 }

@@ -65,6 +65,12 @@ class Planner {
       return Err(ErrorCode::kCorrupt, "{}: {} is {}, expected {} by the model's configuration",
                  where, place.name, ShapeString(info->shape), ShapeString(place.file_shape));
     }
+    if (info->layout != Layout::kRowMajor) {
+      return Err(ErrorCode::kUnsupported,
+                 "{}: is packed for the kernels of a machine (layout {}); use the model it was "
+                 "packed from",
+                 where, LayoutName(info->layout));
+    }
     if (place.transposed && octet::Info(info->format).block_values != 1) {
       return Err(ErrorCode::kUnsupported, "{}: {} is transposed and stored as {} blocks", where,
                  place.name, octet::Info(info->format).name);

@@ -1,6 +1,7 @@
 // Packed weights give the bits that weights in the file's order give.
 #include <gtest/gtest.h>
 
+#include "model/packing.h"
 #include "support/model_runner.h"
 
 namespace octet::testing {
@@ -18,16 +19,21 @@ TEST_P(PackedModel, GivesTheBitsOfTheFilesOrder) {
   const RunnerOptions options{.kv_format = Format::kF16, .arithmetic = Arithmetic::kFast};
   const auto ids = RandomIds(40, config.vocab_size, 5);
   const auto plain = SyntheticModel(config, GetParam());
-  const auto packed = SyntheticModel(config, GetParam());
   const KernelTable kernels = SelectKernels(Must(SelectIsaFromEnvironment()));
   ThreadPool pool(2);
-  const int64_t expected_bytes = packed->PackedBytes(kernels);
   int64_t last = 0, total = 0;
-  ASSERT_TRUE(
-      packed->Pack(kernels, pool, [&](int64_t done, int64_t all) { last = done, total = all; }));
-  EXPECT_EQ(last, expected_bytes);
-  EXPECT_EQ(total, expected_bytes);
-  EXPECT_EQ(packed->PackedBytes(kernels), 0);  // nothing left to do
+  LoadTarget target{&kernels};
+  target.retile = &pool;
+  target.on_retile = [&](int64_t done, int64_t all) { last = done, total = all; };
+  Checkpoint checkpoint =
+      Must(MakeSyntheticCheckpoint(config, {.matrices = GetParam(), .seed = 7}));
+  const LoadBytes expected = PlanLoad(checkpoint, config, kernels);
+  const auto packed = Must(Model::Load(std::move(checkpoint), target));
+  EXPECT_EQ(packed->owned_bytes(), expected.packed);
+  EXPECT_EQ(packed->is_tiled(), expected.retiles);
+  EXPECT_EQ(last, expected.packed);
+  EXPECT_EQ(total, expected.packed);
+  EXPECT_EQ(plain->owned_bytes(), expected.mapped);
   ModelRunner a(*plain, options), b(*packed, options);
   EXPECT_TRUE(a.Prompt(ids) == b.Prompt(ids));
   EXPECT_TRUE(a.Prompt(ids) == b.Prompt(ids, 1));
