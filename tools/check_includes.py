@@ -36,9 +36,10 @@ THIRD_PARTY = {
     "tl": "include",
     "spdlog": "base",
     "hwloc.h": "cpu",
-    "nlohmann": "io text sample ptq api eval apps test tests",
+    "nlohmann": "io text sample train ptq api eval apps test tests",
     "zlib.h": "io tests",
     "sentencepiece_processor.h": "text",
+    "sentencepiece_trainer.h": "text",
     "sentencepiece_model.pb.h": "text",
     "CLI": "apps",
     "histedit.h": "apps",
@@ -76,6 +77,7 @@ PUBLIC = {
     "octet/chat.h": {"text"},
     "octet/generation.h": {"engine"},
     "octet/convert.h": {"ptq"},
+    "octet/train_tokenizer.h": {"text"},
     "octet/quantize.h": {"ptq"},
 }
 FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}

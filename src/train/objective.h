@@ -40,6 +40,9 @@ struct Completion {
   int64_t first = 0, count = 0;
   double reference = 0;   // sum of the reference model's log-probabilities
   bool desirable = true;  // kKto
+  // Where it comes from, when it was taken from a Mixture:
+  int32_t source = -1;
+  int64_t document = -1;
 };
 
 struct ObjectiveInput {

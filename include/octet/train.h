@@ -1,0 +1,98 @@
+// Training: from text to a model, from chats to an instruct model, from preferences to a preferred
+// one. Part of the public facade. How it is used: docs/guides/train.md.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "octet/error.h"
+
+namespace octet {
+
+/// The shape of a model that begins from random weights.
+struct TrainShape {
+  int64_t layers = 6;
+  int64_t d_model = 256;
+  int64_t heads = 8;
+  int64_t kv_heads = 4;
+  int64_t head_dim = 0;  // 0: d_model / heads
+  int64_t d_ff = 512;    // of one expert
+  int64_t experts = 8;   // 0: a dense model
+  int64_t experts_per_token = 2;
+  double rope_theta = 1e4;
+  bool tied = false;  // one matrix for embedding and head
+};
+
+struct TrainOptions {
+  std::filesystem::path model;  // the checkpoint to begin from; empty: random weights of `shape`
+  TrainShape shape;
+  std::filesystem::path tokenizer;  // a file or folder; empty: the model's
+  std::filesystem::path output;     // the run's folder: checkpoints, metrics.jsonl, tokens
+  bool resume = false;              // go on from the newest checkpoint in `output`
+
+  /// "NAME=PATH[,PATH…][@WEIGHT]": text (.txt, .txt.gz, JSONL with "text"), chats (JSONL with
+  /// "messages") or preferences ("messages", "chosen", "rejected"). WEIGHT is the share of tokens.
+  std::vector<std::string> sources;
+  int64_t held_out = 0;     // documents at the end of every source that are never learned
+  std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else mistral-v1
+
+  std::string objective = "tokens";  // tokens, dpo, ipo, kto, orpo, simpo
+  double beta = 0.1, label_smoothing = 0, gamma = 0.5, lambda = 0.1;
+  double balance = 0.01, router_z = 0.001;  // coefficients of the router's losses
+  bool balance_per_layer = false;           // instead of pooled over layers as Hugging Face does
+
+  int64_t steps = 1000;                   // updates in the whole run
+  int64_t context = 512;                  // tokens of a sequence
+  int64_t batch_tokens = 2048;            // of a micro-batch
+  int64_t accumulate = 1;                 // micro-batches an update
+  std::string schedule = "cosine";        // constant, linear, cosine, wsd
+  double rate = 1e-3, final_rate = 0.1;   // the peak; the end, as a fraction of it
+  int64_t warmup = 100, decay_steps = 0;  // updates; the latter for wsd
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
+  double router_rate = 1;  // of the peak
+  double clip = 1;
+  double average = 0;      // decay of an average of the weights; 0: none
+  bool recompute = false;  // keep less of the forward pass, compute it again
+  uint64_t seed = 1;
+
+  int64_t save_every = 500, held_out_every = 0;
+  int keep = 3;
+  int threads = 0;                          // 0: one a core
+  const std::atomic<bool>* stop = nullptr;  // saves and ends with kCancelled
+};
+
+struct HeldOutLoss {
+  std::string source;
+  double loss = 0;           // nats a token, or the objective's loss
+  double bits_per_byte = 0;  // of text; 0 otherwise
+};
+
+/// After every update; one line of metrics.jsonl.
+struct TrainUpdate {
+  int64_t step = 0, steps = 0;
+  double loss = 0, balance = 0, router_z = 0, accuracy = 0;
+  double rate = 0, grad_norm = 0;
+  bool skipped = false;  // gradients were not finite
+  int64_t tokens = 0;
+  double seconds = 0, tokens_per_s = 0;
+  std::vector<HeldOutLoss> held_out;
+  std::vector<std::vector<double>> load;  // [layer][expert] share of the last micro-batch's rows
+};
+
+struct TrainReport {
+  int64_t parameters = 0, active_parameters = 0;
+  int64_t first_step = 0, steps = 0;  // done before, and in all
+  std::filesystem::path checkpoint;   // the newest
+};
+
+/// Runs to the end of the run. A run that was killed at any moment and resumed ends with the bits
+/// of an uninterrupted one. Errors: kInvalidArgument for options and data that do not fit,
+/// kCancelled after `stop`, kInternal when the run diverged, and those of reading and writing.
+Result<TrainReport> Train(const TrainOptions& options,
+                          const std::function<void(const TrainUpdate&)>& on_update);
+
+}  // namespace octet

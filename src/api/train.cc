@@ -1,0 +1,343 @@
+#include "octet/train.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <numbers>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "api/guard.h"
+#include "api/train_metrics.h"
+#include "cpu/isa.h"
+#include "model/weights.h"
+#include "ptq/model_metadata.h"
+#include "text/chat_template.h"
+#include "train/initial.h"
+#include "train/trainer.h"
+
+namespace octet {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<ScheduleKind> ParseSchedule(const std::string& name) {
+  constexpr std::array<std::pair<const char*, ScheduleKind>, 4> kinds = {
+      {{"constant", ScheduleKind::kConstant},
+       {"linear", ScheduleKind::kLinear},
+       {"cosine", ScheduleKind::kCosine},
+       {"wsd", ScheduleKind::kWsd}}};
+  for (const auto& [text, kind] : kinds) {
+    if (name == text) return kind;
+  }
+  return Err(ErrorCode::kInvalidArgument,
+             "schedule \"{}\" is not one of constant, linear, cosine, wsd", name);
+}
+
+Status CheckOptions(const TrainOptions& o) {
+  struct Least {
+    const char* name;
+    double value, least;
+  };
+  for (const Least& l : {Least{"steps", static_cast<double>(o.steps), 1},
+                         {"accumulate", static_cast<double>(o.accumulate), 1},
+                         {"rate", o.rate, 0},
+                         {"final-rate", o.final_rate, 0},
+                         {"warmup", static_cast<double>(o.warmup), 0},
+                         {"decay-steps", static_cast<double>(o.decay_steps), 0},
+                         {"held-out", static_cast<double>(o.held_out), 0},
+                         {"weight-decay", o.weight_decay, 0},
+                         {"save-every", static_cast<double>(o.save_every), 0},
+                         {"held-out-every", static_cast<double>(o.held_out_every), 0},
+                         {"keep", static_cast<double>(o.keep), 1}}) {
+    if (!(l.value >= l.least)) {
+      return Err(ErrorCode::kInvalidArgument, "{} is {}, expected at least {}", l.name, l.value,
+                 l.least);
+    }
+  }
+  const bool betas =
+      o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.average >= 0 && o.average < 1;
+  if (!betas) {
+    return Err(ErrorCode::kInvalidArgument,
+               "beta1 {}, beta2 {} and average {} must be at least 0 and below 1", o.beta1, o.beta2,
+               o.average);
+  }
+  if (o.output.empty())
+    return Err(ErrorCode::kInvalidArgument, "output is missing: the folder of the run");
+  return {};
+}
+
+ModelConfig ConfigOf(const TrainOptions& o, int64_t vocab_size) {
+  const TrainShape& s = o.shape;
+  ModelConfig c;
+  c.architecture = s.experts > 0 ? "mixtral" : "llama";
+  c.n_layers = s.layers;
+  c.d_model = s.d_model;
+  c.n_heads = s.heads;
+  c.n_kv_heads = s.kv_heads;
+  c.head_dim = s.head_dim > 0 ? s.head_dim : s.d_model / std::max<int64_t>(s.heads, 1);
+  c.d_ff = s.d_ff;
+  c.n_experts = s.experts;
+  c.n_experts_per_token = s.experts > 0 ? s.experts_per_token : 0;
+  c.vocab_size = vocab_size;
+  c.context_len = o.context;
+  c.rope_theta = s.rope_theta;
+  c.tied_embeddings = s.tied;
+  c.rope_pairing = RopePairing::kHalves;
+  return c;
+}
+
+/// What the run begins with.
+struct Start {
+  ModelConfig config;
+  Parameters weights;
+};
+
+Result<Start> Begin(const TrainOptions& options, const Tokenizer& tokenizer, ThreadPool& pool) {
+  if (options.model.empty()) {
+    const ModelConfig config = ConfigOf(options, tokenizer.vocab_size());
+    // The one check of shapes, through the words of the file that will hold them.
+    Checkpoint checkpoint;
+    checkpoint.kind = CheckpointKind::kHuggingFace;
+    checkpoint.path = options.output;
+    checkpoint.config = HfConfigOf(config, nullptr, "float32");
+    checkpoint.tensors = std::make_unique<MappedTensors>();
+    const auto checked = ReadModelConfig(checkpoint);
+    if (!checked) {
+      return Err(ErrorCode::kInvalidArgument, "the shape of the model: {}",
+                 checked.error().message);
+    }
+    OCTET_ASSIGN(Parameters weights, InitialWeights(config, options.seed, pool));
+    return Start{config, std::move(weights)};
+  }
+  OCTET_ASSIGN(Checkpoint checkpoint, OpenCheckpoint(options.model));
+  OCTET_ASSIGN(const std::unique_ptr<Model> model, Model::Load(std::move(checkpoint)));
+  ModelConfig config = model->config();
+  OCTET_ASSIGN(Parameters weights, DecodeWeights(*model));
+  ToHalvesPairing(config, weights);
+  config.context_len = std::max(config.context_len, options.context);
+  if (tokenizer.vocab_size() > config.vocab_size) {
+    return Err(ErrorCode::kInvalidArgument,
+               "the tokenizer has {} tokens, the model {}; give the tokenizer the model was made "
+               "with",
+               tokenizer.vocab_size(), config.vocab_size);
+  }
+  return Start{config, std::move(weights)};
+}
+
+/// "NAME=PATH[,PATH…][@WEIGHT]".
+struct SourceSpec {
+  std::string name;
+  std::vector<fs::path> files;
+  double weight = 1;
+};
+
+Result<SourceSpec> ParseSource(const std::string& text) {
+  SourceSpec spec;
+  const size_t equals = text.find('=');
+  std::string paths = equals == std::string::npos ? "" : text.substr(equals + 1);
+  spec.name = text.substr(0, equals);
+  if (const size_t at = paths.rfind('@'); at != std::string::npos) {
+    char* end = nullptr;
+    const std::string weight = paths.substr(at + 1);
+    spec.weight = std::strtod(weight.c_str(), &end);
+    if (weight.empty() || *end != '\0' || !(spec.weight > 0)) {
+      return Err(ErrorCode::kInvalidArgument, "source {}: weight \"{}\" is not a number above 0",
+                 spec.name, weight);
+    }
+    paths.resize(at);
+  }
+  for (size_t first = 0; first <= paths.size();) {
+    const size_t comma = std::min(paths.find(',', first), paths.size());
+    if (comma > first) spec.files.emplace_back(paths.substr(first, comma - first));
+    first = comma + 1;
+  }
+  const bool named = !spec.name.empty() && spec.name.find_first_of("/\\. ") == std::string::npos;
+  if (!named || spec.files.empty()) {
+    return Err(ErrorCode::kInvalidArgument,
+               "source \"{}\": expected NAME=PATH[,PATH…][@WEIGHT], a name without dots, slashes "
+               "and spaces",
+               text);
+  }
+  return spec;
+}
+
+Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& tokenizer) {
+  if (options.chat_format.empty()) {
+    const ChatFormat format = RecogniseChatFormat(tokenizer.vocabulary());
+    return format == ChatFormat::kRaw ? ChatFormat::kMistralV1 : format;
+  }
+  if (const auto format = ChatFormatFromName(options.chat_format)) return *format;
+  return Err(ErrorCode::kInvalidArgument, "there is no chat format \"{}\"", options.chat_format);
+}
+
+/// Tokenised once; the file in the run's folder is used again while its key fits.
+Result<Source> OpenSource(const TrainOptions& options, const std::string& text,
+                          const Tokenizer& tokenizer) {
+  OCTET_ASSIGN(const SourceSpec spec, ParseSource(text));
+  OCTET_ASSIGN(const ChatFormat format, ChatFormatOf(options, tokenizer));
+  const TokeniseOptions tokenise{format};
+  OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(spec.files.front()));
+  OCTET_ASSIGN(const uint64_t key, DocumentsKey(spec.files, tokenizer, tokenise));
+  const fs::path path = options.output / "data" / (spec.name + ".tokens");
+  auto file = TokenFile::Open(path);
+  if (!file || file->key() != key) {
+    std::error_code error;
+    fs::create_directories(path.parent_path(), error);
+    TokenFileWriter writer(tokenizer.vocab_size(), kind != DocumentKind::kText);
+    OCTET_TRY(Tokenise(spec.files, tokenizer, tokenise, writer));
+    OCTET_TRY(writer.Write(path, key));
+    file = TokenFile::Open(path);
+    if (!file) return tl::unexpected<Error>(file.error());
+  }
+  const int64_t per_take = kind == DocumentKind::kPreferences ? 2 : 1;
+  const int64_t documents = file->documents() - options.held_out * per_take;
+  return Source{spec.name, spec.weight, kind, *std::move(file), documents};
+}
+
+Result<Objective> ObjectiveOf(const TrainOptions& options, DocumentKind kind) {
+  OCTET_ASSIGN(const Objective objective, ParseObjective(options.objective));
+  const bool pairs = kind == DocumentKind::kPreferences;
+  if (pairs != (objective != Objective::kTokens)) {
+    return Err(ErrorCode::kInvalidArgument, "objective {} learns from {}, the sources hold {}",
+               options.objective, pairs ? "text or chats" : "preferences",
+               pairs ? "preferences" : "text or chats");
+  }
+  return objective;
+}
+
+/// What makes two stretches parts of one run; anything else may change between them.
+std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixture& mixture,
+                                              const ModelConfig& c) {
+  std::map<std::string, std::string> identity;
+  auto add = [&](const char* name, const auto& value) {
+    identity[name] = fmt::format("{}", value);
+  };
+  add("seed", o.seed);
+  add("objective", o.objective);
+  add("context", o.context);
+  add("batch-tokens", o.batch_tokens);
+  add("accumulate", o.accumulate);
+  add("shape",
+      fmt::format("{} layers, width {}, {} heads, {} kv heads, ffn {}, {} experts, top {}, "
+                  "vocabulary {}",
+                  c.n_layers, c.d_model, c.n_heads, c.n_kv_heads, c.d_ff, c.n_experts,
+                  c.n_experts_per_token, c.vocab_size));
+  for (const Source& source : mixture.sources()) {
+    identity["source " + source.name] = fmt::format(
+        "{:016x}, {} documents, weight {}", source.tokens.key(), source.documents, source.weight);
+  }
+  return identity;
+}
+
+Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objective) {
+  TrainerOptions t;
+  t.learner.objective = {.kind = objective,
+                         .beta = o.beta,
+                         .label_smoothing = o.label_smoothing,
+                         .gamma = o.gamma,
+                         .lambda = o.lambda};
+  t.learner.router = {.balance = o.balance, .z = o.router_z, .pooled = !o.balance_per_layer};
+  t.learner.recompute = o.recompute ? Recompute::kLayers : Recompute::kNone;
+  t.adamw = {.beta1 = o.beta1,
+             .beta2 = o.beta2,
+             .eps = o.eps,
+             .weight_decay = o.weight_decay,
+             .router_rate = o.router_rate};
+  OCTET_ASSIGN(t.schedule.kind, ParseSchedule(o.schedule));
+  t.schedule.peak = o.rate;
+  t.schedule.final_fraction = o.final_rate;
+  t.schedule.steps = o.steps;
+  t.schedule.warmup_steps = o.warmup;
+  t.schedule.decay_steps = o.decay_steps;
+  t.accumulate = o.accumulate;
+  t.clip_norm = o.clip;
+  t.average_decay = o.average;
+  t.save_every = o.save_every;
+  t.held_out_every = o.held_out_every;
+  t.keep = o.keep;
+  t.folder = o.output;
+  t.stop = o.stop;
+  return t;
+}
+
+CompanionFiles CompanionsOf(const ModelConfig& config, const Tokenizer& tokenizer) {
+  const Vocabulary& vocabulary = tokenizer.vocabulary();
+  return {{"config.json", HfConfigOf(config, &vocabulary, "float32").dump(2) + "\n"},
+          {"tokenizer.model", SentencePieceModel(vocabulary)},
+          {"tokenizer_config.json", HfTokenizerConfigOf(vocabulary).dump(2) + "\n"}};
+}
+
+Result<TrainReport> RunTraining(const TrainOptions& options,
+                                const std::function<void(const TrainUpdate&)>& on_update) {
+  OCTET_TRY(CheckOptions(options));
+  if (options.tokenizer.empty() && options.model.empty()) {
+    return Err(ErrorCode::kInvalidArgument,
+               "a tokenizer is missing: a tokenizer.model, or a model to begin from");
+  }
+  OCTET_ASSIGN(const std::unique_ptr<Tokenizer> tokenizer,
+               LoadTokenizer(options.tokenizer.empty() ? options.model : options.tokenizer));
+  if (!options.resume && !NewestRun(options.output).empty()) {
+    return Err(ErrorCode::kInvalidArgument,
+               "{} holds a run already; resume it, or choose another folder",
+               options.output.string());
+  }
+  std::vector<Source> sources;
+  for (const std::string& text : options.sources) {
+    OCTET_ASSIGN(Source source, OpenSource(options, text, *tokenizer));
+    sources.push_back(std::move(source));
+  }
+  OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
+  std::optional<Start> start;
+  {
+    ThreadPool pool(options.threads);
+    OCTET_ASSIGN(Start begun, Begin(options, *tokenizer, pool));
+    start = std::move(begun);
+  }
+  const ModelConfig config = start->config;
+  OCTET_ASSIGN(Mixture mixture,
+               Mixture::Create(std::move(sources), {options.seed, config.vocab_size,
+                                                    options.context, options.batch_tokens}));
+  OCTET_ASSIGN(const Objective objective, ObjectiveOf(options, mixture.kind()));
+  OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective));
+  trainer_options.identity = IdentityOf(options, mixture, config);
+  trainer_options.companions = CompanionsOf(config, *tokenizer);
+  OCTET_ASSIGN(const std::vector<double> bytes_per_token,
+               HeldOutBytes(mixture, config, *tokenizer, options.context));
+  std::vector<std::string> names;
+  for (const Source& source : mixture.sources()) names.push_back(source.name);
+
+  OCTET_ASSIGN(const std::unique_ptr<Trainer> trainer,
+               Trainer::Create(config, std::move(start->weights), std::move(mixture),
+                               std::move(trainer_options), options.threads, SelectKernels(isa)));
+  if (options.resume) OCTET_TRY(trainer->Resume());
+  OCTET_TRY(trainer->PrepareReference());
+  TrainReport report;
+  const ParameterCount count = CountParameters(config);
+  report.parameters = count.total;
+  report.active_parameters = count.active;
+  report.first_step = trainer->step();
+  OCTET_ASSIGN(MetricsFile metrics,
+               MetricsFile::Open(options.output / "metrics.jsonl", trainer->step()));
+  Status written;
+  OCTET_TRY(trainer->Run([&](const UpdateReport& update) {
+    const TrainUpdate shown = ToUpdate(update, options.steps, names, bytes_per_token);
+    if (written) written = metrics.Append(shown);
+    on_update(shown);
+  }));
+  OCTET_TRY(std::move(written));
+  report.steps = trainer->step();
+  report.checkpoint = NewestRun(options.output);
+  return report;
+}
+
+}  // namespace
+
+Result<TrainReport> Train(const TrainOptions& options,
+                          const std::function<void(const TrainUpdate&)>& on_update) {
+  return Guarded([&] { return RunTraining(options, on_update); });
+}
+
+}  // namespace octet

@@ -1,0 +1,181 @@
+#include "train/documents.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "io/line_reader.h"
+
+namespace octet {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string Where(const fs::path& file, int64_t line) {
+  return fmt::format("{}:{}", file.string(), line);
+}
+
+Result<std::string> StringOf(const json& object, const char* key, const std::string& where) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_string())
+    return Err(ErrorCode::kCorrupt, "{}: expected a string \"{}\"", where, key);
+  return found->get<std::string>();
+}
+
+Result<std::vector<ChatMessage>> MessagesOf(const json& object, const std::string& where) {
+  const auto list = object.find("messages");
+  if (list == object.end() || !list->is_array() || list->empty())
+    return Err(ErrorCode::kCorrupt, "{}: expected a list \"messages\"", where);
+  std::vector<ChatMessage> messages;
+  for (const json& entry : *list) {
+    if (!entry.is_object())
+      return Err(ErrorCode::kCorrupt, "{}: a message is not an object", where);
+    OCTET_ASSIGN(std::string role, StringOf(entry, "role", where));
+    OCTET_ASSIGN(std::string content, StringOf(entry, "content", where));
+    messages.push_back({std::move(role), std::move(content)});
+  }
+  return messages;
+}
+
+/// One file's lines to documents of a kind.
+class FileTokeniser {
+ public:
+  FileTokeniser(const Tokenizer& tokenizer, const TokeniseOptions& options, TokenFileWriter& writer)
+      : tokenizer_(tokenizer), options_(options), writer_(writer) {}
+
+  Status Run(const fs::path& file, DocumentKind kind) {
+    OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
+    std::string line, text;
+    bool is_json = kind != DocumentKind::kText, first = true;
+    while (true) {
+      OCTET_ASSIGN(const bool more, reader.Next(line));
+      if (!more) break;
+      if (std::exchange(first, false)) is_json = is_json || line.starts_with('{');
+      if (is_json) {
+        OCTET_TRY(AddJson(line, kind, Where(file, reader.line_number())));
+      } else if (line == kDocumentEnd) {
+        AddText(std::exchange(text, {}));
+      } else {
+        text += line;
+        text += '\n';
+      }
+    }
+    AddText(text);
+    return {};
+  }
+
+ private:
+  void AddText(std::string_view text) {
+    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+    while (!text.empty() && text.front() == '\n') text.remove_prefix(1);
+    if (text.empty()) return;
+    std::vector<int32_t> ids = {tokenizer_.vocabulary().bos};
+    const std::vector<int32_t> body = tokenizer_.Encode(text);
+    ids.insert(ids.end(), body.begin(), body.end());
+    ids.push_back(tokenizer_.vocabulary().eos);
+    writer_.Add(ids);
+  }
+
+  /// `last_only`: of several answers only the last is learned.
+  Status AddChat(const std::vector<ChatMessage>& messages, bool last_only,
+                 const std::string& where) {
+    auto rendered = RenderChat(options_.chat_format, messages, tokenizer_);
+    if (!rendered) return Err(rendered.error().code, "{}: {}", where, rendered.error().message);
+    std::vector<uint8_t>& learned = rendered->is_assistant;
+    if (last_only) {
+      size_t first = learned.size();
+      while (first > 0 && learned[first - 1] == 0) --first;
+      while (first > 0 && learned[first - 1] != 0) --first;
+      std::fill_n(learned.begin(), first, uint8_t{0});
+    }
+    writer_.Add(rendered->ids, learned);
+    return {};
+  }
+
+  Status AddJson(const std::string& line, DocumentKind kind, const std::string& where) {
+    if (line.find_first_not_of(" \t") == std::string::npos) return {};
+    const json object = json::parse(line, nullptr, false);
+    if (!object.is_object())
+      return Err(ErrorCode::kCorrupt, "{}: expected a JSON object in one line", where);
+    if (kind == DocumentKind::kText) {
+      OCTET_ASSIGN(const std::string text, StringOf(object, "text", where));
+      AddText(text);
+      return {};
+    }
+    OCTET_ASSIGN(std::vector<ChatMessage> messages, MessagesOf(object, where));
+    if (kind == DocumentKind::kChats) return AddChat(messages, false, where);
+    for (const char* key : {"chosen", "rejected"}) {
+      OCTET_ASSIGN(std::string answer, StringOf(object, key, where));
+      std::vector<ChatMessage> with_answer = messages;
+      with_answer.push_back({"assistant", std::move(answer)});
+      OCTET_TRY(AddChat(with_answer, true, where));
+    }
+    return {};
+  }
+
+  const Tokenizer& tokenizer_;
+  const TokeniseOptions& options_;
+  TokenFileWriter& writer_;
+};
+
+/// FNV-1a, 64 bits.
+struct Hash {
+  uint64_t value = 0xcbf29ce484222325ull;
+  void Add(std::string_view bytes) {
+    for (const char c : bytes) value = (value ^ static_cast<uint8_t>(c)) * 0x100000001b3ull;
+    value = (value ^ 0xff) * 0x100000001b3ull;  // where one field ends
+  }
+};
+
+}  // namespace
+
+Result<DocumentKind> RecogniseDocuments(const fs::path& file) {
+  OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
+  std::string line;
+  OCTET_ASSIGN(const bool any, reader.Next(line));
+  if (!any || !line.starts_with('{')) return DocumentKind::kText;
+  const json object = json::parse(line, nullptr, false);
+  if (!object.is_object()) return DocumentKind::kText;
+  if (object.contains("chosen")) return DocumentKind::kPreferences;
+  if (object.contains("messages")) return DocumentKind::kChats;
+  if (object.contains("text")) return DocumentKind::kText;
+  return Err(ErrorCode::kUnsupported,
+             "{}: its first line is a JSON object without \"text\", \"messages\" or \"chosen\"",
+             file.string());
+}
+
+Status Tokenise(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
+                const TokeniseOptions& options, TokenFileWriter& writer) {
+  FileTokeniser tokeniser(tokenizer, options, writer);
+  for (const fs::path& file : files) {
+    OCTET_ASSIGN(const DocumentKind first, RecogniseDocuments(files.front()));
+    OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(file));
+    if (kind != first) {
+      return Err(ErrorCode::kInvalidArgument,
+                 "{} and {} hold different kinds of documents; give them as two sources",
+                 files.front().string(), file.string());
+    }
+    OCTET_TRY(tokeniser.Run(file, kind));
+  }
+  return {};
+}
+
+Result<uint64_t> DocumentsKey(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
+                              const TokeniseOptions& options) {
+  Hash hash;
+  for (const fs::path& file : files) {
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (error) return Err(ErrorCode::kNotFound, "{}: {}", file.string(), error.message());
+    const auto time = fs::last_write_time(file, error).time_since_epoch().count();
+    hash.Add(fmt::format("{} {} {}", file.string(), size, time));
+  }
+  hash.Add(ChatFormatName(options.chat_format));
+  for (const Vocabulary::Token& token : tokenizer.vocabulary().tokens) hash.Add(token.piece);
+  return hash.value;
+}
+
+}  // namespace octet

@@ -1,0 +1,42 @@
+// From files as people have them to tokenised documents.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "base/result.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+#include "train/token_file.h"
+
+namespace octet {
+
+/// A line of its own that separates documents of a text file.
+constexpr char kDocumentEnd[] = "<|endoftext|>";
+
+enum class DocumentKind : uint8_t {
+  kText,         // .txt, .txt.gz; or JSONL with "text"
+  kChats,        // JSONL with "messages": what the assistant says is learned
+  kPreferences,  // JSONL with "messages", "chosen", "rejected": two documents each, the chosen
+                 // first
+};
+
+struct TokeniseOptions {
+  ChatFormat chat_format = ChatFormat::kMistralV1;
+};
+
+/// The kind of a file, by its first line: JSON decides by its keys, anything else is text.
+Result<DocumentKind> RecogniseDocuments(const std::filesystem::path& file);
+
+/// Tokens of all files, which must be of one kind: BOS, text, EOS; chats in the chat format.
+/// Errors name file and line.
+Status Tokenise(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
+                const TokeniseOptions& options, TokenFileWriter& writer);
+
+/// What a token file of these was made from: their paths, sizes and times, the vocabulary and the
+/// format.
+Result<uint64_t> DocumentsKey(const std::vector<std::filesystem::path>& files,
+                              const Tokenizer& tokenizer, const TokeniseOptions& options);
+
+}  // namespace octet

@@ -1,0 +1,120 @@
+#include "train/documents.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "support/temp_folder.h"
+#include "support/tokenizers.h"
+
+namespace octet {
+namespace {
+
+class Documents : public ::testing::Test {
+ protected:
+  std::filesystem::path Write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_.path() / name, std::ios::binary) << text;
+    return folder_.path() / name;
+  }
+  /// Tokenises one file; documents and which of their tokens are learned.
+  struct Made {
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<uint8_t>> learned;
+  };
+  Result<Made> Make(const std::filesystem::path& file, const Tokenizer& tokenizer) {
+    OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(file));
+    TokenFileWriter writer(tokenizer.vocab_size(), kind != DocumentKind::kText);
+    OCTET_TRY(Tokenise({file}, tokenizer, {ChatFormat::kMistralV1}, writer));
+    OCTET_TRY(writer.Write(folder_.path() / "t", 1));
+    OCTET_ASSIGN(const TokenFile tokens, TokenFile::Open(folder_.path() / "t"));
+    Made made;
+    for (int64_t d = 0; d < tokens.documents(); ++d) {
+      made.ids.emplace_back();
+      OCTET_TRY(tokens.Read(d, 0, tokens.Size(d), tokenizer.vocab_size(), made.ids.back()));
+      made.learned.push_back(tokens.Learned(d, 0, tokens.Size(d)));
+    }
+    return made;
+  }
+  testing::TempFolder folder_;
+};
+
+TEST_F(Documents, TextIsSplitAtTheMarkerAndFramed) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const auto made =
+      Make(Write("a.txt", "\nOne.\nTwo.\n<|endoftext|>\n\n<|endoftext|>\nThree."), *tokenizer);
+  ASSERT_TRUE(made);
+  ASSERT_EQ(made->ids.size(), 2u);  // the empty one is none
+  for (const auto& ids : made->ids) {
+    EXPECT_EQ(ids.front(), tokenizer->vocabulary().bos);
+    EXPECT_EQ(ids.back(), tokenizer->vocabulary().eos);
+  }
+  EXPECT_EQ(tokenizer->Decode(made->ids[0]), "One.\nTwo.");
+  EXPECT_EQ(tokenizer->Decode(made->ids[1]), "Three.");
+}
+
+TEST_F(Documents, JsonLinesOfText) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const auto made =
+      Make(Write("a.jsonl", "{\"text\": \"One.\\nTwo.\"}\n\n{\"text\": \"Three.\"}\n"), *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  ASSERT_EQ(made->ids.size(), 2u);
+  EXPECT_EQ(tokenizer->Decode(made->ids[0]), "One.\nTwo.");
+}
+
+TEST_F(Documents, OnlyTheAssistantIsLearned) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"},)"
+      R"( {"role": "user", "content": "No"}, {"role": "assistant", "content": "Bye"}]})";
+  const auto made = Make(Write("a.jsonl", chat + "\n"), *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  std::vector<int32_t> learned;
+  for (size_t i = 0; i < made->ids[0].size(); ++i) {
+    if (made->learned[0][i] != 0) learned.push_back(made->ids[0][i]);
+  }
+  const std::string text = tokenizer->Decode(learned);
+  EXPECT_NE(text.find("Yes"), std::string::npos);
+  EXPECT_NE(text.find("Bye"), std::string::npos);
+  EXPECT_EQ(text.find("INST"), std::string::npos);
+  EXPECT_EQ(learned.back(), tokenizer->vocabulary().eos);
+}
+
+TEST_F(Documents, APreferenceIsTwoDocumentsWithTheLastAnswerLearned) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const std::string pair =
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"},)"
+      R"( {"role": "user", "content": "No"}], "chosen": "Good", "rejected": "Bad"})";
+  const auto made = Make(Write("a.jsonl", pair + "\n"), *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  ASSERT_EQ(made->ids.size(), 2u);
+  for (size_t d = 0; d < 2; ++d) {
+    std::vector<int32_t> learned;
+    for (size_t i = 0; i < made->ids[d].size(); ++i) {
+      if (made->learned[d][i] != 0) learned.push_back(made->ids[d][i]);
+    }
+    const std::string text = tokenizer->Decode(learned);
+    EXPECT_EQ(text.find("Yes"), std::string::npos) << text;
+    EXPECT_NE(text.find(d == 0 ? "Good" : "Bad"), std::string::npos) << text;
+  }
+}
+
+TEST_F(Documents, ErrorsNameFileAndLine) {
+  const auto tokenizer = testing::SmallTokenizer();
+  for (const std::string bad : {"not json", "{\"messages\": []}", "{\"messages\": [3]}",
+                                "{\"messages\": [{\"role\": \"user\"}]}", "[]"}) {
+    const auto made = Make(
+        Write("a.jsonl",
+              "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
+              "\"content\": \"b\"}]}\n" +
+                  bad + "\n"),
+        *tokenizer);
+    ASSERT_FALSE(made) << bad;
+    EXPECT_NE(made.error().message.find("a.jsonl:2"), std::string::npos) << made.error().message;
+  }
+  EXPECT_FALSE(RecogniseDocuments(Write("b.jsonl", "{\"prompt\": 1}\n")));
+  EXPECT_FALSE(RecogniseDocuments(folder_.path() / "absent"));
+}
+
+}  // namespace
+}  // namespace octet

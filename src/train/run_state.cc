@@ -1,0 +1,194 @@
+#include "train/run_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "base/file.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "io/safetensors_writer.h"
+
+namespace octet {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr char kPrefix[] = "step-";
+constexpr char kUnfinished[] = ".unfinished-";
+constexpr char kStateName[] = "training.json";
+constexpr char kWeightsName[] = "model.safetensors";
+constexpr char kMomentsFolder[] = "optimizer";
+
+/// Whole checkpoints by step, oldest first.
+std::vector<std::pair<int64_t, fs::path>> Checkpoints(const fs::path& folder) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix) || !fs::exists(entry.path() / kStateName, error)) continue;
+    const std::string digits = name.substr(sizeof kPrefix - 1);
+    if (digits.empty() || digits.size() > 18 ||
+        digits.find_first_not_of("0123456789") != std::string::npos)
+      continue;
+    found.emplace_back(std::stoll(digits), entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+struct NamedValues {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::span<const float> values;
+};
+
+Status WriteTensors(const fs::path& folder, const std::vector<NamedValues>& tensors) {
+  std::vector<TensorInfo> infos;
+  for (const NamedValues& t : tensors)
+    infos.push_back({t.name, Format::kF32, t.shape, t.values.size_bytes()});
+  SafetensorsWriterOptions options;
+  options.max_shard_bytes = std::numeric_limits<uint64_t>::max();
+  OCTET_ASSIGN(SafetensorsWriter writer,
+               SafetensorsWriter::Create(folder, std::move(infos), options));
+  for (const NamedValues& t : tensors) OCTET_TRY(writer.Append(std::as_bytes(t.values)));
+  return writer.Commit();
+}
+
+Status ReadTensor(const TensorSource& source, const fs::path& where, const std::string& name,
+                  std::span<float> out) {
+  const TensorInfo* info = source.Find(name);
+  if (info == nullptr || info->format != Format::kF32 || info->bytes != out.size_bytes()) {
+    return Err(ErrorCode::kCorrupt,
+               "{}: {} is {}, expected {} float values; the checkpoint is of another model",
+               where.string(), name, info == nullptr ? "missing" : "of another size", out.size());
+  }
+  OCTET_ASSIGN(const auto bytes, source.Data(*info));
+  std::memcpy(out.data(), bytes.data(), bytes.size());
+  return {};
+}
+
+std::vector<NamedValues> MomentsOf(RunTensors& tensors) {
+  std::vector<NamedValues> out;
+  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
+    const std::string& name = tensors.optimizer.tensors()[i].name;
+    out.push_back({"first." + name, tensors.shapes[i], tensors.optimizer.First(i)});
+    out.push_back({"second." + name, tensors.shapes[i], tensors.optimizer.Second(i)});
+    if (tensors.average != nullptr)
+      out.push_back({"average." + name, tensors.shapes[i], tensors.average->Of(i)});
+  }
+  return out;
+}
+
+json StateJson(const RunState& state, const RunTensors& tensors) {
+  json cursor = json::array();
+  for (const Cursor::Place& place : state.cursor.sources) {
+    cursor.push_back(
+        {{"documents", place.documents}, {"offset", place.offset}, {"tokens", place.tokens}});
+  }
+  return {{"step", state.step},
+          {"tokens", state.tokens},
+          {"seconds", state.seconds},
+          {"optimizer_steps", tensors.optimizer.steps()},
+          {"average_updates", tensors.average == nullptr ? 0 : tensors.average->updates()},
+          {"cursor", cursor},
+          {"identity", state.identity}};
+}
+
+Status CheckIdentity(const fs::path& path, const std::map<std::string, std::string>& saved,
+                     const std::map<std::string, std::string>& now) {
+  for (const auto& [name, value] : now) {
+    const auto found = saved.find(name);
+    const std::string was = found == saved.end() ? "not set" : found->second;
+    if (was != value) {
+      return Err(
+          ErrorCode::kInvalidArgument,
+          "{}: the run was begun with {} {}, now it is {}; resume with what it was, or begin "
+          "another run from its weights",
+          path.string(), name, was, value);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status SaveRun(const fs::path& folder, const RunState& state, RunTensors tensors,
+               const CompanionFiles& companions, int keep) {
+  const std::string name = fmt::format("{}{:08}", kPrefix, state.step);
+  const fs::path unfinished = folder / (kUnfinished + name), whole = folder / name;
+  std::error_code error;
+  fs::remove_all(unfinished, error);
+  fs::create_directories(unfinished, error);
+  if (error) return Err(ErrorCode::kIo, "{}: {}", unfinished.string(), error.message());
+
+  std::vector<NamedValues> weights;
+  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
+    const TrainedTensor& tensor = tensors.optimizer.tensors()[i];
+    weights.push_back({tensor.name, tensors.shapes[i], tensor.weight});
+  }
+  OCTET_TRY(WriteTensors(unfinished, weights));
+  OCTET_TRY(WriteTensors(unfinished / kMomentsFolder, MomentsOf(tensors)));
+  for (const auto& [file, content] : companions)
+    OCTET_TRY(WriteFileAtomically(unfinished / file, content));
+  // Last: a folder without it is not taken for a checkpoint, even under its final name.
+  OCTET_TRY(WriteFileAtomically(unfinished / kStateName, StateJson(state, tensors).dump(1) + "\n"));
+
+  fs::remove_all(whole, error);
+  fs::rename(unfinished, whole, error);
+  if (error) return Err(ErrorCode::kIo, "{}: {}", whole.string(), error.message());
+  auto all = Checkpoints(folder);
+  for (size_t i = 0; i + static_cast<size_t>(std::max(keep, 1)) < all.size(); ++i)
+    fs::remove_all(all[i].second, error);
+  return {};
+}
+
+fs::path NewestRun(const fs::path& folder) {
+  const auto all = Checkpoints(folder);
+  return all.empty() ? fs::path() : all.back().second;
+}
+
+Result<RunState> LoadRun(const fs::path& checkpoint, RunTensors tensors,
+                         const std::map<std::string, std::string>& identity) {
+  OCTET_ASSIGN(const json saved, ReadJsonFile(checkpoint / kStateName));
+  RunState state;
+  int64_t optimizer_steps = 0, average_updates = 0;
+  try {
+    state.step = saved.at("step").get<int64_t>();
+    state.tokens = saved.at("tokens").get<int64_t>();
+    state.seconds = saved.at("seconds").get<double>();
+    optimizer_steps = saved.at("optimizer_steps").get<int64_t>();
+    average_updates = saved.at("average_updates").get<int64_t>();
+    state.identity = saved.at("identity").get<std::map<std::string, std::string>>();
+    for (const json& place : saved.at("cursor")) {
+      state.cursor.sources.push_back({place.at("documents").get<int64_t>(),
+                                      place.at("offset").get<int64_t>(),
+                                      place.at("tokens").get<int64_t>()});
+    }
+  } catch (const json::exception& e) {
+    return Err(ErrorCode::kCorrupt, "{}: {}", (checkpoint / kStateName).string(), e.what());
+  }
+  OCTET_TRY(CheckIdentity(checkpoint, state.identity, identity));
+
+  MappedTensors weights, moments;
+  OCTET_TRY(AddSafetensors(weights, checkpoint / kWeightsName, OpenMode::kFull));
+  OCTET_TRY(AddSafetensors(moments, checkpoint / kMomentsFolder / kWeightsName, OpenMode::kFull));
+  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
+    const TrainedTensor& tensor = tensors.optimizer.tensors()[i];
+    OCTET_TRY(ReadTensor(weights, checkpoint, tensor.name, tensor.weight));
+    OCTET_TRY(ReadTensor(moments, checkpoint, "first." + tensor.name, tensors.optimizer.First(i)));
+    OCTET_TRY(
+        ReadTensor(moments, checkpoint, "second." + tensor.name, tensors.optimizer.Second(i)));
+    if (tensors.average != nullptr)
+      OCTET_TRY(ReadTensor(moments, checkpoint, "average." + tensor.name, tensors.average->Of(i)));
+  }
+  tensors.optimizer.Restore(optimizer_steps);
+  if (tensors.average != nullptr) tensors.average->Restore(average_updates);
+  return state;
+}
+
+}  // namespace octet

@@ -1,0 +1,239 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/file.h"
+#include "base/mapped_file.h"
+
+namespace octet {
+namespace {
+
+constexpr int kMaxSkipped = 10;  // updates in a row
+constexpr char kReferenceName[] = "reference.f64";
+
+class Stopwatch {
+ public:
+  double Seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+bool IsDue(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
+
+}  // namespace
+
+Trainer::Trainer(const ModelConfig& config, Parameters weights, Mixture mixture,
+                 TrainerOptions options, int threads, const KernelTable& kernels)
+    : config_(config),
+      weights_(std::move(weights)),
+      mixture_(std::move(mixture)),
+      options_(std::move(options)),
+      pool_(threads),
+      kernels_(kernels),
+      context_{pool_, kernels_, arena_, Arithmetic::kFloat32} {}
+
+Result<std::unique_ptr<Trainer>> Trainer::Create(const ModelConfig& config, Parameters weights,
+                                                 Mixture mixture, TrainerOptions options,
+                                                 int threads, const KernelTable& kernels) {
+  std::unique_ptr<Trainer> t(new Trainer(config, std::move(weights), std::move(mixture),
+                                         std::move(options), threads, kernels));
+  std::error_code error;
+  std::filesystem::create_directories(t->options_.folder, error);
+  if (error) return Err(ErrorCode::kIo, "{}: {}", t->options_.folder.string(), error.message());
+  OCTET_ASSIGN(Parameters grads, Parameters::Create(config, "gradients"));
+  t->grads_ = std::make_unique<Parameters>(std::move(grads));
+  t->model_ = ModelOver(t->config_, t->weights_);
+  t->views_ = ViewsOf(t->config_, *t->grads_);
+  t->learner_ = std::make_unique<Learner>(*t->model_, t->views_, t->options_.learner, t->context_);
+  std::vector<TrainedTensor> tensors = AllTensors(t->weights_, *t->grads_);
+  OCTET_ASSIGN(AdamW optimizer, AdamW::Create(tensors, t->options_.adamw));
+  t->optimizer_ = std::make_unique<AdamW>(std::move(optimizer));
+  if (t->options_.average_decay > 0) {
+    OCTET_ASSIGN(WeightAverage average,
+                 WeightAverage::Create(std::move(tensors), t->options_.average_decay));
+    t->average_ = std::make_unique<WeightAverage>(std::move(average));
+  }
+  return t;
+}
+
+RunTensors Trainer::Tensors() {
+  std::vector<std::vector<int64_t>> shapes;
+  for (const Parameters::Tensor& tensor : weights_.tensors()) shapes.push_back(tensor.spec.shape);
+  return {*optimizer_, average_.get(), std::move(shapes)};
+}
+
+Status Trainer::Resume() {
+  const std::filesystem::path newest = NewestRun(options_.folder);
+  if (newest.empty()) return {};
+  OCTET_ASSIGN(state_, LoadRun(newest, Tensors(), options_.identity));
+  return mixture_.Restore(state_.cursor);
+}
+
+Status Trainer::Save() {
+  state_.cursor = mixture_.cursor();
+  state_.identity = options_.identity;
+  return SaveRun(options_.folder, state_, Tensors(), options_.companions, options_.keep);
+}
+
+Status Trainer::ComputeReference() {
+  for (size_t source = 0; source < mixture_.sources().size(); ++source) {
+    const int64_t documents = mixture_.sources()[source].tokens.documents();
+    auto& sums = reference_[source];
+    for (int64_t first = 0; first < documents;) {
+      int64_t taken = 0;
+      OCTET_ASSIGN(const TrainBatch batch,
+                   mixture_.InOrder(source, first, documents - first, taken));
+      const std::vector<double> part = learner_->CompletionLogProbs(batch);
+      sums.insert(sums.end(), part.begin(), part.end());
+      first += taken;
+    }
+  }
+  return {};
+}
+
+Status Trainer::PrepareReference() {
+  if (!NeedsReference(options_.learner.objective.kind)) return {};
+  const std::filesystem::path path = options_.folder / kReferenceName;
+  size_t total = 0;
+  reference_.assign(mixture_.sources().size(), {});
+  for (const Source& source : mixture_.sources())
+    total += static_cast<size_t>(source.tokens.documents());
+  if (state_.step == 0) {
+    OCTET_TRY(ComputeReference());
+    std::string bytes;
+    for (const auto& sums : reference_)
+      bytes.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(double));
+    return WriteFileAtomically(path, bytes);
+  }
+  OCTET_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  if (file.bytes().size() != total * sizeof(double)) {
+    return Err(ErrorCode::kCorrupt,
+               "{}: {} bytes, expected {} for {} completions; begin the run again", path.string(),
+               file.bytes().size(), total * sizeof(double), total);
+  }
+  size_t at = 0;
+  for (size_t source = 0; source < reference_.size(); ++source) {
+    reference_[source].resize(static_cast<size_t>(mixture_.sources()[source].tokens.documents()));
+    const size_t bytes = reference_[source].size() * sizeof(double);
+    std::memcpy(reference_[source].data(), file.bytes().data() + at, bytes);
+    at += bytes;
+  }
+  return {};
+}
+
+void Trainer::SetReferences(TrainBatch& batch) const {
+  if (reference_.empty()) return;
+  for (Completion& c : batch.completions)
+    c.reference = reference_[static_cast<size_t>(c.source)][static_cast<size_t>(c.document)];
+}
+
+Result<UpdateReport> Trainer::Update() {
+  const Stopwatch watch;
+  std::vector<TrainBatch> batches;
+  double normaliser = 0;
+  for (int64_t i = 0; i < options_.accumulate; ++i) {
+    OCTET_ASSIGN(TrainBatch batch, mixture_.Next());
+    SetReferences(batch);
+    // As many zeros as there are targets: the weight and number of them is all that counts here.
+    const std::vector<float> none(batch.target_row.size());
+    normaliser +=
+        NaturalNormaliser(options_.learner.objective, {none, batch.weight, batch.completions});
+    batches.push_back(std::move(batch));
+  }
+  ZeroGradients(optimizer_->tensors(), pool_);
+  UpdateReport report;
+  int64_t rows = 0;
+  double correct = 0, count = 0;
+  const double share = 1 / static_cast<double>(batches.size());
+  for (const TrainBatch& batch : batches) {
+    LearnerValue value = learner_->Accumulate(batch, normaliser, share);
+    report.loss += value.objective.loss;
+    report.balance += share * value.balance;
+    report.z += share * value.z;
+    correct += value.objective.correct;
+    count += static_cast<double>(value.objective.count);
+    rows += static_cast<int64_t>(batch.token.size());
+    report.routers = std::move(value.routers);
+  }
+  report.accuracy = count > 0 ? correct / count : 0;
+  report.grad_norm = GradientNorm(optimizer_->tensors(), pool_);
+  report.rate = options_.schedule.At(state_.step);
+  report.skipped = !std::isfinite(report.grad_norm);
+  if (!report.skipped) {
+    const bool clips = options_.clip_norm > 0 && report.grad_norm > options_.clip_norm;
+    optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, pool_);
+    if (average_ != nullptr) average_->Update(pool_);
+  }
+  const double seconds = watch.Seconds();
+  state_.tokens += rows;
+  state_.seconds += seconds;
+  report.step = ++state_.step;
+  report.tokens = state_.tokens;
+  report.seconds = state_.seconds;
+  report.tokens_per_s = static_cast<double>(rows) / seconds;
+  return report;
+}
+
+/// Nats a token (or the objective's loss) of each source's held-out documents; NaN for a source
+/// without any.
+Result<std::vector<double>> Trainer::HeldOut() {
+  std::vector<double> losses;
+  for (size_t i = 0; i < mixture_.sources().size(); ++i) {
+    const Source& source = mixture_.sources()[i];
+    double loss = 0, weight = 0;
+    for (int64_t first = source.documents; first < source.tokens.documents();) {
+      int64_t taken = 0;
+      OCTET_ASSIGN(TrainBatch batch,
+                   mixture_.InOrder(i, first, source.tokens.documents() - first, taken));
+      SetReferences(batch);
+      const std::vector<float> none(batch.target_row.size());
+      const double part =
+          NaturalNormaliser(options_.learner.objective, {none, batch.weight, batch.completions});
+      loss += part * learner_->Evaluate(batch).objective.loss;
+      weight += part;
+      first += taken;
+    }
+    losses.push_back(loss / weight);
+  }
+  return losses;
+}
+
+Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
+  int skipped = 0;
+  int64_t saved = state_.step;
+  while (state_.step < options_.schedule.steps) {
+    OCTET_ASSIGN(UpdateReport report, Update());
+    skipped = report.skipped ? skipped + 1 : 0;
+    if (skipped == kMaxSkipped) {
+      return Err(ErrorCode::kInternal,
+                 "update {}: gradients were not finite {} times in a row; the run has diverged: "
+                 "go back to an earlier checkpoint with a lower rate",
+                 report.step, kMaxSkipped);
+    }
+    const bool last = state_.step == options_.schedule.steps;
+    if (IsDue(options_.held_out_every, state_.step) || (last && options_.held_out_every > 0)) {
+      OCTET_ASSIGN(report.held_out, HeldOut());
+    }
+    on_update(report);
+    const bool stop = options_.stop != nullptr && options_.stop->load();
+    if (last || stop || IsDue(options_.save_every, state_.step)) {
+      OCTET_TRY(Save());
+      saved = state_.step;
+    }
+    if (stop && !last) {
+      return Err(ErrorCode::kCancelled,
+                 "stopped after update {} of {}; --resume goes on from there", saved,
+                 options_.schedule.steps);
+    }
+  }
+  return {};
+}
+
+}  // namespace octet

@@ -1,0 +1,107 @@
+// The loop of a training run: batches, updates, held-out losses, checkpoints.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cpu/thread_pool.h"
+#include "model/parameters.h"
+#include "ops/context.h"
+#include "tensor/arena.h"
+#include "train/adamw.h"
+#include "train/learner.h"
+#include "train/mixture.h"
+#include "train/run_state.h"
+#include "train/schedule.h"
+
+namespace octet {
+
+struct TrainerOptions {
+  LearnerOptions learner;
+  AdamWOptions adamw;
+  Schedule schedule;         // its `steps` is the run's length
+  int64_t accumulate = 1;    // micro-batches an update
+  double clip_norm = 1;      // 0: never
+  double average_decay = 0;  // 0: no average of weights
+  int64_t save_every = 0;    // updates; 0: only at the end
+  int64_t held_out_every = 0;
+  int keep = 3;
+  std::filesystem::path folder;
+  CompanionFiles companions;
+  std::map<std::string, std::string> identity;  // RunState::identity
+  const std::atomic<bool>* stop = nullptr;      // saves, then ends the run
+};
+
+/// One update, as metrics.jsonl has it.
+struct UpdateReport {
+  int64_t step = 0;  // counted from 1: updates done
+  double loss = 0, balance = 0, z = 0;
+  double accuracy = 0;  // of pairs and completions
+  double rate = 0, grad_norm = 0;
+  bool skipped = false;  // a gradient was not finite
+  int64_t tokens = 0;    // rows so far
+  double seconds = 0;    // so far, over all stretches
+  double tokens_per_s = 0;
+  std::vector<double> held_out;  // per source, nats a token; empty when not measured
+  RouterStatistics routers;      // of the last micro-batch
+};
+
+class Trainer {
+ public:
+  /// Owns the weights. `mixture` gives the batches, its sources' held-out documents the held-out
+  /// losses.
+  static Result<std::unique_ptr<Trainer>> Create(const ModelConfig& config, Parameters weights,
+                                                 Mixture mixture, TrainerOptions options,
+                                                 int threads, const KernelTable& kernels);
+
+  /// Continues from the newest checkpoint in the folder, if there is one.
+  Status Resume();
+
+  /// For objectives with a reference model: Σ log p of every completion of the data under the
+  /// weights as they are, before the first update. Kept in a file of the folder, and read from it
+  /// when the run is resumed.
+  Status PrepareReference();
+
+  /// Runs to the end or until `stop`; the last state is saved. kInternal when ten updates in a row
+  /// had gradients that were not finite.
+  Status Run(const std::function<void(const UpdateReport&)>& on_update);
+
+  const Parameters& weights() const { return weights_; }
+  int64_t step() const { return state_.step; }
+
+ private:
+  Trainer(const ModelConfig& config, Parameters weights, Mixture mixture, TrainerOptions options,
+          int threads, const KernelTable& kernels);
+  Result<UpdateReport> Update();
+  Result<std::vector<double>> HeldOut();
+  Status Save();
+  RunTensors Tensors();
+  Status ComputeReference();
+  void SetReferences(TrainBatch& batch) const;
+
+  ModelConfig config_;
+  Parameters weights_;
+  Mixture mixture_;
+  TrainerOptions options_;
+  ThreadPool pool_;
+  KernelTable kernels_;
+  Arena arena_;
+  Context context_;
+  std::unique_ptr<Parameters> grads_;
+  std::unique_ptr<Model> model_;
+  Gradients views_;
+  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<WeightAverage> average_;
+  std::vector<std::vector<double>> reference_;  // [source][document]
+  RunState state_;
+};
+
+}  // namespace octet

@@ -1,0 +1,102 @@
+# octet tokenizer train and octet train, from text files to a model that runs, killed and resumed.
+. "$(dirname "$0")/expect.sh"
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+
+# A little language: sentences of fixed words, so that a few updates learn something.
+words=(cat dog bird sees likes finds the a small red house tree)
+seed=7
+Next() { seed=$(((seed * 1103515245 + 12345) % 2147483648)); echo $((seed / 65536 % $1)); }
+for ((d = 0; d < 60; ++d)); do
+  for ((s = 0; s < 4; ++s)); do
+    for ((w = 0; w < 6; ++w)); do printf '%s ' "${words[$(Next 12)]}"; done
+    printf 'end.\n'
+  done
+  echo '<|endoftext|>'
+done | gzip >text.txt.gz
+for ((d = 0; d < 20; ++d)); do
+  printf '{"messages": [{"role": "user", "content": "the %s"}, {"role": "assistant", "content": "a %s"}]}\n' \
+    "${words[$(Next 12)]}" "${words[$(Next 12)]}"
+done >chats.jsonl
+for ((d = 0; d < 12; ++d)); do
+  printf '{"messages": [{"role": "user", "content": "the %s"}], "chosen": "a house", "rejected": "dog dog"}\n' \
+    "${words[$(Next 12)]}"
+done >pairs.jsonl
+
+Run "$OCTET" tokenizer train text.txt.gz chats.jsonl --vocab-size 290 -o tokenizer.model
+ExpectCode 0
+ExpectEqual "$output" "tokenizer.model"
+Run "$OCTET" tokenize -m tokenizer.model "the small cat" --ids
+ExpectCode 0
+Run "$OCTET" tokenizer train text.txt.gz --vocab-size 100000
+ExpectCode 1
+
+cat >run.toml <<'TOML'
+output = "run"
+tokenizer = "tokenizer.model"
+source = ["words=text.txt.gz@2"]
+held-out = 4
+held-out-every = 5
+layers = 2
+dim = 32
+heads = 4
+kv-heads = 2
+ffn = 32
+experts = 4
+context = 64
+batch-tokens = 128
+steps = 10
+warmup = 2
+rate = 0.01
+save-every = 3
+keep = 2
+seed = 3
+TOML
+Run "$OCTET" train --config run.toml --log-every 1
+ExpectCode 0
+ExpectEqual "$output" "run/step-00000010"
+ExpectErrors "bits/byte"
+ExpectErrors "step 10/10"
+ExpectEqual "$(wc -l <run/metrics.jsonl)" 10
+Run "$OCTET" run -m run/step-00000010 "the small" -n 5 -q
+ExpectCode 0
+
+# Killed at any moment and resumed: the same bytes.
+for wait in 0.05 0.2; do
+  rm -rf cut
+  "$OCTET" train --config run.toml -o cut -q >/dev/null 2>&1 &
+  pid=$!
+  sleep "$wait"
+  kill -9 "$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+  Run "$OCTET" train --config run.toml -o cut --resume -q
+  ExpectCode 0
+  Run cmp run/step-00000010/model.safetensors cut/step-00000010/model.safetensors
+  ExpectCode 0
+  ExpectEqual "$(wc -l <cut/metrics.jsonl)" 10
+done
+
+Run "$OCTET" train --config run.toml
+ExpectCode 1
+ExpectErrors "resume it"
+Run "$OCTET" train --config run.toml --resume --seed 4 --steps 20
+ExpectCode 1
+ExpectErrors "begun with seed 3"
+echo 'expert = 3' >wrong.toml
+Run "$OCTET" train --config wrong.toml
+ExpectCode 1
+ExpectErrors "did you mean --experts"
+
+# Fine-tuning on chats, then preferences.
+Run "$OCTET" train -m run/step-00000010 --source c=chats.jsonl -o sft --steps 3 --context 64 --batch-tokens 128 -q
+ExpectCode 0
+Run "$OCTET" train -m sft/step-00000003 --source p=pairs.jsonl -o dpo --objective dpo --steps 3 --context 64 \
+  --batch-tokens 256 --log-every 1
+ExpectCode 0
+ExpectErrors "preferred"
+Run "$OCTET" train -m sft/step-00000003 --source p=pairs.jsonl -o x --steps 3
+ExpectCode 1
+ExpectErrors "preferences"
+Finish

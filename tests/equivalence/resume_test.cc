@@ -1,0 +1,174 @@
+// A run that is stopped anywhere and resumed ends with the bits of an uninterrupted one.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+#include "support/model_runner.h"
+#include "support/temp_folder.h"
+#include "train/initial.h"
+#include "train/trainer.h"
+
+namespace octet::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+ModelConfig Config() {
+  ModelConfig config = TinyMixtralConfig();
+  config.n_layers = 2;
+  config.d_model = 32;
+  config.n_heads = 4;
+  config.d_ff = 24;
+  config.rope_pairing = RopePairing::kHalves;
+  return config;
+}
+
+class ResumedRun : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& [path, masked] : {std::pair{text_, false}, {pairs_, true}}) {
+      TokenFileWriter writer(Config().vocab_size, masked);
+      for (uint64_t d = 0; d < 12; ++d) {
+        const auto ids = RandomIds(10 + d * 3, Config().vocab_size, d);
+        std::vector<uint8_t> learned(masked ? ids.size() : 0, 1);
+        writer.Add(ids, learned);
+      }
+      ASSERT_TRUE(writer.Write(path, 1));
+    }
+  }
+
+  std::unique_ptr<Trainer> Make(const fs::path& folder, Objective objective, int threads = 2,
+                                const std::atomic<bool>* stop = nullptr,
+                                Recompute recompute = Recompute::kNone) {
+    const bool pairs = objective != Objective::kTokens;
+    std::vector<Source> sources;
+    sources.push_back({"a", 1, pairs ? DocumentKind::kPreferences : DocumentKind::kText,
+                       Must(TokenFile::Open(pairs ? pairs_ : text_)), pairs ? 10 : 11});
+    Mixture mixture = Must(Mixture::Create(std::move(sources), {5, Config().vocab_size, 32, 96}));
+    TrainerOptions options;
+    options.learner.objective.kind = objective;
+    options.learner.router = {.balance = 0.01, .z = 0.001};
+    options.learner.recompute = recompute;
+    options.schedule = {.peak = 3e-3, .steps = 9, .warmup_steps = 2};
+    options.accumulate = 2;
+    options.average_decay = 0.9;
+    options.save_every = 2;
+    options.held_out_every = 3;
+    options.keep = 2;
+    options.folder = folder;
+    options.companions = {{"config.json", "{}"}};
+    options.identity = {{"seed", "5"}};
+    options.stop = stop;
+    ThreadPool pool(1);
+    return Must(Trainer::Create(Config(), Must(InitialWeights(Config(), 3, pool)),
+                                std::move(mixture), std::move(options), threads,
+                                SelectKernels(Must(SelectIsaFromEnvironment()))));
+  }
+  static std::vector<float> WeightsOf(const Trainer& trainer) {
+    return {trainer.weights().values().begin(), trainer.weights().values().end()};
+  }
+  /// From the first update to the last.
+  std::vector<float> Uninterrupted(Objective objective, int threads = 2,
+                                   Recompute recompute = Recompute::kNone) {
+    TempFolder folder;
+    const auto trainer = Make(folder.path(), objective, threads, nullptr, recompute);
+    EXPECT_TRUE(trainer->PrepareReference());
+    const Status done = trainer->Run([](const UpdateReport&) {});
+    EXPECT_TRUE(done) << (done ? "" : done.error().message);
+    return WeightsOf(*trainer);
+  }
+
+  TempFolder data_;
+  fs::path text_ = data_.path() / "text.tokens", pairs_ = data_.path() / "pairs.tokens";
+};
+
+TEST_F(ResumedRun, EndsWithTheBitsOfAnUninterruptedOne) {
+  for (const Objective objective : {Objective::kTokens, Objective::kDpo}) {
+    const std::vector<float> want = Uninterrupted(objective);
+    for (const int64_t stop_at : {1, 3, 8}) {
+      TempFolder folder;
+      std::atomic<bool> stop = false;
+      {
+        const auto trainer = Make(folder.path(), objective, 2, &stop);
+        ASSERT_TRUE(trainer->PrepareReference());
+        const Status cut = trainer->Run([&](const UpdateReport& u) { stop = u.step == stop_at; });
+        ASSERT_FALSE(cut);
+        EXPECT_EQ(cut.error().code, ErrorCode::kCancelled);
+      }
+      const auto trainer = Make(folder.path(), objective, 1);
+      ASSERT_TRUE(trainer->Resume());
+      EXPECT_EQ(trainer->step(), stop_at);
+      ASSERT_TRUE(trainer->PrepareReference());
+      ASSERT_TRUE(trainer->Run([](const UpdateReport&) {}));
+      EXPECT_EQ(want, WeightsOf(*trainer)) << "stopped after " << stop_at;
+    }
+  }
+}
+
+TEST_F(ResumedRun, ACheckpointCutShortIsNotTaken) {
+  const std::vector<float> want = Uninterrupted(Objective::kTokens);
+  TempFolder folder;
+  std::atomic<bool> stop = false;
+  {
+    const auto trainer = Make(folder.path(), Objective::kTokens, 2, &stop);
+    ASSERT_FALSE(trainer->Run([&](const UpdateReport& u) { stop = u.step == 5; }));
+  }
+  // As if it had been killed while it wrote: the newest without its last file, and one half made.
+  ASSERT_EQ(NewestRun(folder.path()).filename(), "step-00000005");
+  fs::remove(folder.path() / "step-00000005/training.json");
+  fs::create_directories(folder.path() / ".unfinished-step-00000006");
+  std::ofstream(folder.path() / ".unfinished-step-00000006/model.safetensors") << "half";
+  ASSERT_EQ(NewestRun(folder.path()).filename(), "step-00000004");
+  const auto trainer = Make(folder.path(), Objective::kTokens);
+  ASSERT_TRUE(trainer->Resume());
+  EXPECT_EQ(trainer->step(), 4);
+  ASSERT_TRUE(trainer->Run([](const UpdateReport&) {}));
+  EXPECT_EQ(want, WeightsOf(*trainer));
+  // The last two are kept.
+  int kept = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path()))
+    kept += entry.path().filename().string().starts_with("step-") ? 1 : 0;
+  EXPECT_LE(kept, 3);
+}
+
+TEST_F(ResumedRun, ThreadsAndRecomputationDoNotChangeARun) {
+  const std::vector<float> want = Uninterrupted(Objective::kTokens, 1);
+  EXPECT_EQ(want, Uninterrupted(Objective::kTokens, 3));
+  EXPECT_EQ(want, Uninterrupted(Objective::kTokens, 2, Recompute::kLayers));
+}
+
+TEST_F(ResumedRun, AnotherRunsCheckpointIsRefused) {
+  TempFolder folder;
+  std::atomic<bool> stop = true;
+  ASSERT_FALSE(Make(folder.path(), Objective::kTokens, 1, &stop)->Run([](const UpdateReport&) {}));
+  RunState state;
+  state.step = 1;
+  std::string text;
+  {
+    std::ifstream file(NewestRun(folder.path()) / "training.json");
+    text.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  text.replace(text.find("\"seed\": \"5\""), 11, "\"seed\": \"6\"");
+  std::ofstream(NewestRun(folder.path()) / "training.json") << text;
+  const Status refused = Make(folder.path(), Objective::kTokens, 1)->Resume();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("begun with seed 6, now it is 5"), std::string::npos)
+      << refused.error().message;
+}
+
+TEST_F(ResumedRun, LearnsAndReportsHeldOutLosses) {
+  TempFolder folder;
+  const auto trainer = Make(folder.path(), Objective::kTokens);
+  std::vector<UpdateReport> reports;
+  ASSERT_TRUE(trainer->Run([&](const UpdateReport& u) { reports.push_back(u); }));
+  ASSERT_EQ(reports.size(), 9u);
+  EXPECT_LT(reports.back().loss, reports.front().loss);
+  for (const UpdateReport& u : reports) EXPECT_EQ(u.held_out.size(), u.step % 3 == 0 ? 1u : 0u);
+  // Random tokens: about log of the vocabulary, before and after.
+  EXPECT_NEAR(reports[2].held_out[0], std::log(101.0), 0.5);
+}
+
+}  // namespace
+}  // namespace octet::testing
