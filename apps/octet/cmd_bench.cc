@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <memory>
 
@@ -14,33 +15,97 @@ namespace {
 
 struct Flags {
   BenchOptions bench;
+  bool limits = false;
   bool json = false;
   std::string plot;
   std::string save;  // where to write the synthetic model, instead of measuring
   ConvertOptions write;
 };
 
-void PrintTable(const BenchReport& r) {
-  fmt::print("{}\n", r.model);
-  fmt::print("{} layers, {:.2f} B parameters ({:.2f} B active), {:.2f} GB of weights, {}\n",
-             r.layers, r.parameters / 1e9, r.active_parameters / 1e9, r.weight_bytes / 1e9,
-             r.layout);
-  fmt::print("{} threads, {}; load {:.2f} s, packing {:.2f} s, peak memory {:.2f} GB\n", r.threads,
-             r.isa, r.load_s, r.pack_s, r.peak_memory_bytes / 1e9);
-  fmt::print("measured beside: memory read limit {:.1f} GB/s", r.read_limit_bytes_per_s / 1e9);
-  for (const BenchPeak& peak : r.peaks)
-    fmt::print("; {} {:.2f} TOP/s", peak.name, peak.ops_per_s / 1e12);
-  fmt::print("\n\n{:<16}{:>10}  {:<22}{:>9}{:>8}{:>8}{:>10}  {}\n", "", "tok/s",
-             "step ms (min…max)", "reads GB", "GB/s", "share", "TFLOP/s",
-             "of peak, of peak with loads");
-  for (const BenchFigure& f : r.figures) {
-    const std::string step =
-        fmt::format("{:.2f} ({:.2f}…{:.2f})", f.median_s * 1e3, f.min_s * 1e3, f.max_s * 1e3);
-    fmt::print("{:<16}{:>10.2f}  {:<22}{:>9.3f}{:>8.1f}{:>7.0f}%{:>10.3f}{:>7.0f}%{:>6.0f}%\n",
-               f.name, f.tokens_per_s, step, static_cast<double>(f.weight_bytes + f.kv_bytes) / 1e9,
-               f.read_bytes_per_s / 1e9, f.read_share * 100, f.flops_per_s / 1e12,
-               f.peak_share * 100, f.loaded_peak_share * 100);
+double Giga(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
+
+void PrintLimits(const BenchReport& r) {
+  fmt::print("{:<42}{:>10}{:>9}{:>9}\n", "the machine's limits, measured between the steps",
+             "median", "min", "max");
+  for (const BenchLimit& limit : r.limits) {
+    const bool bytes = limit.unit == "B/s";
+    const double unit = bytes ? 1e9 : 1e12;
+    fmt::print("{:<42}{:>10.2f}{:>9.2f}{:>9.2f} {}\n", limit.name, limit.median / unit,
+               limit.min / unit, limit.max / unit, bytes ? "GB/s" : "Top/s");
   }
+}
+
+void PrintHeader(const BenchReport& r) {
+  fmt::print("{}\n", r.model);
+  fmt::print(
+      "{} layers, {:.2f} B parameters ({:.2f} B active), {:.2f} GB of weights {}, {} keys "
+      "and values\n",
+      r.layers, static_cast<double>(r.parameters) / 1e9,
+      static_cast<double>(r.active_parameters) / 1e9, Giga(r.weight_bytes), r.layout, r.kv_type);
+  fmt::print("{} threads; {}; medians of {}\n", r.threads, r.isa, r.repetitions);
+  fmt::print("loaded in {:.2f} s with at most {:.2f} GB of memory; {:.2f} GB at most in all\n",
+             r.load_s, Giga(r.load_peak_memory_bytes), Giga(r.peak_memory_bytes));
+  for (const std::string& note : r.notes) fmt::print("note: {}\n", note);
+  fmt::print("\n");
+}
+
+bool Has(const BenchReport& r, BenchKind kind) {
+  return std::any_of(r.figures.begin(), r.figures.end(),
+                     [&](const BenchFigure& f) { return f.kind == kind; });
+}
+
+std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f}%", share * 100) : "-"; }
+
+/// What every table begins with.
+std::string Speed(const BenchFigure& f) {
+  return fmt::format(
+      "{:<20}{:>10.2f}  {:<26}", f.name, f.tokens_per_s,
+      fmt::format("{:.2f} ({:.2f}…{:.2f})", f.median_s * 1e3, f.min_s * 1e3, f.max_s * 1e3));
+}
+
+void PrintPrompts(const BenchReport& r) {
+  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>18}\n", "prompts", "tok/s", "step ms (min…max)",
+             "TFLOP/s", "of peak", "of it with loads");
+  for (const BenchFigure& f : r.figures) {
+    if (f.kind != BenchKind::kPrompt) continue;
+    fmt::print("{}{:>10.3f}{:>10}{:>18}\n", Speed(f), f.flops_per_s / 1e12, Percent(f.peak_share),
+               Percent(f.loaded_peak_share));
+  }
+}
+
+void PrintDecode(const BenchReport& r) {
+  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>14}{:>16}\n", "one sequence", "tok/s",
+             "step ms (min…max)", "reads GB", "GB/s", "of read limit", "depth costs");
+  for (const BenchFigure& f : r.figures) {
+    if (f.kind != BenchKind::kDecode) continue;
+    fmt::print("{}{:>10.3f}{:>10.1f}{:>14}{:>16}\n", Speed(f), Giga(f.weight_bytes + f.kv_bytes),
+               f.read_bytes_per_s / 1e9, Percent(f.read_share),
+               f.kv_cost != 0 ? fmt::format("{:.2f}x its KV", f.kv_cost) : "-");
+  }
+}
+
+void PrintBatches(const BenchReport& r) {
+  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>14}{:>16}\n", "together", "tok/s",
+             "step ms (min…max)", "reads GB", "experts", "allowed tok/s", "of allowed");
+  for (const BenchFigure& f : r.figures) {
+    if (f.kind != BenchKind::kBatch) continue;
+    fmt::print("{}{:>10.3f}{:>10}{:>14.2f}{:>16}\n", Speed(f), Giga(f.weight_bytes + f.kv_bytes),
+               f.experts_per_layer > 0 ? fmt::format("{:.1f}", f.experts_per_layer) : "-",
+               f.allowed_tokens_per_s, Percent(f.allowed_share));
+  }
+}
+
+void PrintReport(const BenchReport& r) {
+  if (r.model.empty()) {
+    fmt::print("{} threads; {}\n", r.threads, r.isa);
+    PrintLimits(r);
+    return;
+  }
+  PrintHeader(r);
+  PrintLimits(r);
+  if (Has(r, BenchKind::kPrompt)) PrintPrompts(r);
+  if (Has(r, BenchKind::kDecode)) PrintDecode(r);
+  if (Has(r, BenchKind::kBatch)) PrintBatches(r);
 }
 
 Status Save(const Flags& flags) {
@@ -57,15 +122,16 @@ Status Save(const Flags& flags) {
 Status Run(const Flags& flags) {
   if (!flags.save.empty()) return Save(flags);
   const bool terminal = isatty(STDERR_FILENO) == 1;
+  const auto progress = [&](const std::string& what, int64_t done, int64_t total) {
+    if (terminal) fmt::print(stderr, "\r\x1b[K{}/{} {}", done, total, what);
+  };
   OCTET_ASSIGN(const BenchReport report,
-               RunBench(flags.bench, [&](const std::string& what, int64_t done, int64_t total) {
-                 if (terminal) fmt::print(stderr, "\r\x1b[K{}/{} {}", done, total, what);
-               }));
+               flags.limits ? MeasureLimits(flags.bench) : RunBench(flags.bench, progress));
   if (terminal) fmt::print(stderr, "\r\x1b[K");
   if (flags.json) {
     fmt::print("{}\n", BenchJson(report));
   } else {
-    PrintTable(report);
+    PrintReport(report);
   }
   if (!flags.plot.empty()) {
     std::ofstream file(flags.plot, std::ios::binary);
@@ -90,18 +156,18 @@ void Add_bench(CLI::App& app) {
   command->add_option("--layers", b.layers, "Layers of the synthetic model; 0: all");
   command->add_option("--type", b.type, "Quantisation of the synthetic model")
       ->capture_default_str();
-  command->add_option("-p,--prompts", b.prompts, "Prompt lengths")
-      ->delimiter(',')
+  const auto sizes = [command](const char* flag, std::vector<int64_t>& values, const char* what) {
+    return command->add_option(flag, values, what)->delimiter(',');
+  };
+  sizes("-p,--prompts", b.prompts, "Prompt lengths; 0: none")->capture_default_str();
+  sizes("--prompt-depths", b.prompt_depths, "Depths at which to take a prompt of 512 tokens");
+  sizes("-d,--depths", b.depths, "Depths to decode one token at; -1: none")->capture_default_str();
+  sizes("-b,--batches", b.batches, "Sequences decoding together; 0: none")->capture_default_str();
+  command->add_flag("--limits", flags->limits,
+                    "Measure only what the machine can do: memory and arithmetic");
+  command->add_option("-r,--repetitions,--repeat", b.repetitions, "Rounds over all of them")
       ->capture_default_str();
-  command->add_option("-d,--depths", b.depths, "Depths to decode one token at")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("-b,--batches", b.batches, "Sequences decoding together")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("-r,--repetitions", b.repetitions, "Rounds over all of them")
-      ->capture_default_str();
-  command->add_option("--kv-type", b.kv_type, "Keys and values: f16, f32, bf16 or q8_0")
+  command->add_option("--kv-type,--kv", b.kv_type, "Keys and values: f16, f32, bf16 or q8_0")
       ->capture_default_str();
   command->add_option("--arithmetic", b.arithmetic, "fast, or float32")->capture_default_str();
   command->add_option("-t,--threads", b.threads, "Threads (default: one a physical core)");

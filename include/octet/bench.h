@@ -1,4 +1,4 @@
-// Measuring speed: prompts, decoding at depth, batches, beside what the machine's memory allows.
+// Measuring speed: prompts, decoding at depth, batches, beside what the machine allows.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,27 @@ struct BenchOptions {
   int threads = 0;
   std::string kv_type = "f16";
   std::string arithmetic = "fast";
+  // Lists of what to measure; 0 (of depths, -1) is skipped, so that a flag can ask for none.
   std::vector<int64_t> prompts = {128, 512, 2048};
+  std::vector<int64_t> prompt_depths = {};  // where a prompt of 512 tokens continues a text
   std::vector<int64_t> depths = {0, 4096, 16384, 32768};  // of one-token decoding
   std::vector<int64_t> batches = {1, 2, 4, 8, 16, 32};    // sequences decoding together, at depth 0
   int repetitions = 5;
+  double sample_s = 0.3;  // short steps are averaged over this long
 };
 
+enum class BenchKind { kPrompt, kDecode, kBatch };
+
 struct BenchFigure {
-  std::string name;                           // "prompt 512", "decode at 4096", "batch 8"
+  BenchKind kind = BenchKind::kPrompt;
+  std::string name;  // "prompt 512", "prompt 512 at 8192", "decode at 4096", "batch 8"
+  int64_t depth = 0, batch = 1;
   int64_t tokens = 0;                         // a step
   double median_s = 0, min_s = 0, max_s = 0;  // a step
   double tokens_per_s = 0;                    // at the median
   int64_t weight_bytes = 0;                   // read in a step: the matrices it touches, each once
   int64_t kv_bytes = 0;
+  double experts_per_layer = 0;  // distinct ones a step touched, on average; 0: a dense model
   double read_bytes_per_s = 0;
   double read_share = 0;  // of the read limit measured beside it
   double flops = 0;       // a step
@@ -42,34 +50,49 @@ struct BenchFigure {
   // Of the fastest arithmetic for many tokens measured beside it: all operands in registers, and
   // loaded from the first-level cache (0: no such instruction set).
   double peak_share = 0, loaded_peak_share = 0;
+  /// What the limits allow at most: the bytes at the read limit, or the arithmetic at the fastest
+  /// rate for so many rows, whichever takes longer.
+  double allowed_tokens_per_s = 0;
+  double allowed_share = 0;
+  /// Decoding at depth: the time lost against depth 0, over the time that reading these keys and
+  /// values takes at the read limit; the median over the rounds. 0 without a figure at depth 0.
+  double kv_cost = 0;
 };
 
-/// The most operations per second one kind of arithmetic reaches here, all threads together.
-struct BenchPeak {
-  std::string name;  // "AMX bf16, registers"
-  double ops_per_s = 0;
+/// The most the machine reaches at one thing, all threads together, measured between the steps.
+struct BenchLimit {
+  std::string name;  // "memory read", "AMX bf16, registers"
+  std::string unit;  // "B/s" or "op/s": a multiply-add is two operations
+  double median = 0, min = 0, max = 0;
 };
 
 struct BenchReport {
-  std::string model;
+  std::string model;   // empty: only the limits were measured
   std::string isa;     // "avx2 avx512 …"
   std::string layout;  // "packed" or "as in the file"
+  std::string kv_type;
   int threads = 0;
+  int repetitions = 0;
   int64_t layers = 0;
   int64_t parameters = 0, active_parameters = 0;
   int64_t weight_bytes = 0;
-  int64_t peak_memory_bytes = 0;  // of the process, at the end
-  double load_s = 0, pack_s = 0;
-  double read_limit_bytes_per_s = 0;  // median over the run
-  std::vector<BenchPeak> peaks;       // medians over the run, those this machine has
+  double load_s = 0;                   // until the weights are ready; of a synthetic model, drawn
+  int64_t load_peak_memory_bytes = 0;  // of the process, until then
+  int64_t peak_memory_bytes = 0;       // at the end, with what the limits are measured on
+  std::vector<BenchLimit> limits;      // those this machine has; memory read first
   std::vector<BenchFigure> figures;
+  std::vector<std::string> notes;  // what was left out, and why
 };
 
 /// Runs every measurement, one repetition of each in turn, so that a noisy minute falls on all
-/// alike; the limits of memory and arithmetic are measured in every round. `progress(what, done,
-/// total)` is called before each step.
+/// alike; the limits of memory and arithmetic are measured in every round. Depths whose keys and
+/// values do not fit this machine's memory are left out. `progress(what, done, total)` is called
+/// before each step.
 using BenchProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& progress = {});
+
+/// The limits alone: of options, threads and repetitions count.
+Result<BenchReport> MeasureLimits(const BenchOptions& options);
 
 /// Writes the synthetic model that RunBench would measure (synthetic, layers, type: the same
 /// weights) as a GGUF, tensor by tensor, so that other programs can be measured on it. Its
@@ -80,7 +103,7 @@ Result<ConvertReport> SaveSyntheticModel(const BenchOptions& options,
                                          const std::filesystem::path& destination,
                                          const ConvertOptions& write);
 
-/// The report as a JSON object, and as a picture of tokens/s (SVG).
+/// The report as a JSON object, and as a picture (SVG): prompts, decoding at depth, batches.
 std::string BenchJson(const BenchReport& report);
 std::string BenchSvg(const BenchReport& report);
 

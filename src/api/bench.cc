@@ -1,121 +1,42 @@
 #include "octet/bench.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <memory>
 #include <utility>
 
+#include "api/bench_limits.h"
+#include "api/bench_model.h"
 #include "api/guard.h"
+#include "api/machine_memory.h"
 #include "api/runtime.h"
 #include "cpu/isa.h"
-#include "model/synthetic.h"
-#include "perf/limits.h"
+#include "model/packing.h"
+#include "octet/progress.h"
 #include "perf/measure.h"
-#include "perf/presets.h"
-#include "ptq/convert.h"
-#include "ptq/recipe.h"
-#include "text/synthetic_vocabulary.h"
 
 namespace octet {
 namespace {
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
+constexpr int64_t kPromptAtDepth = 512;  // tokens: the chunk in which prompts are computed
+constexpr int64_t kReadLimitBytes = int64_t{1} << 30;
+/// For the program itself and scratch of a step, beside what the limits are measured on.
+constexpr int64_t kHeadroom = kReadLimitBytes + (int64_t{512} << 20);
+
+/// What is measured, its shape, and its times so far.
+struct Measurement {
+  BenchKind kind;
+  std::string name;
+  StepShape shape;
+  std::vector<double> seconds = {};
+  std::vector<double> read_limits = {};  // measured last before each
+};
 
 double Seconds(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-Result<Checkpoint> SyntheticModel(const BenchOptions& options) {
-  OCTET_ASSIGN(const ModelConfig config, PresetConfig(options.synthetic, options.layers));
-  OCTET_ASSIGN(const Recipe recipe, RecipeFromName(options.type));
-  const FormatChooser chooser(recipe, {}, config, false);
-  SyntheticOptions synthetic;
-  synthetic.choose = [&](const TensorSpec& spec, const std::string& name) {
-    return chooser.Choose(name, spec.role, spec.layer, spec.shape.back());
-  };
-  synthetic.name = fmt::format("{} ({} layers, {}, random weights)", options.synthetic,
-                               config.n_layers, options.type);
-  return MakeSyntheticCheckpoint(config, synthetic);
-}
-
-/// One thing to measure and its times so far.
-struct Measurement {
-  std::string name;
-  StepRunner runner;
-  std::vector<double> seconds;
-};
-
-Result<std::vector<Measurement>> MakeMeasurements(const Model& model, const BenchOptions& options,
-                                                  Format kv) {
-  std::vector<Measurement> measurements;
-  const auto add = [&](std::string name, StepShape shape) -> Status {
-    if (shape.batch < 1 || shape.rows < 1 || shape.depth < 0 ||
-        shape.depth + shape.rows > int64_t{1} << 24) {
-      return Err(ErrorCode::kInvalidArgument, "bench: {} is not a size that can be measured", name);
-    }
-    OCTET_ASSIGN(StepRunner runner, StepRunner::Create(model, shape, kv));
-    measurements.push_back({std::move(name), std::move(runner), {}});
-    return {};
-  };
-  for (const int64_t n : options.prompts) OCTET_TRY(add(fmt::format("prompt {}", n), {1, n, 0}));
-  for (const int64_t n : options.depths) OCTET_TRY(add(fmt::format("decode at {}", n), {1, 1, n}));
-  for (const int64_t n : options.batches) OCTET_TRY(add(fmt::format("batch {}", n), {n, 1, 0}));
-  return measurements;
-}
-
-/// Passes of the machine's limits, taken between the steps that are measured.
-struct Limits {
-  ReadLimit read;
-  PeakLimit peak;
-  std::vector<double> read_passes;
-  std::array<std::vector<double>, kPeakCount> peak_passes;
-
-  static Result<Limits> Create(const Runtime& runtime) {
-    OCTET_ASSIGN(ReadLimit read, ReadLimit::Create());
-    OCTET_ASSIGN(PeakLimit peak, PeakLimit::Create(runtime.kernels, *runtime.pool));
-    return Limits{std::move(read), std::move(peak), {}, {}};
-  }
-  void MeasurePeaks(ThreadPool& pool) {
-    for (size_t p = 0; p < kPeakCount; ++p)
-      peak_passes[p].push_back(peak.Measure(static_cast<Peak>(p), pool));
-  }
-  double MedianOf(Peak p) const { return Median(peak_passes[static_cast<size_t>(p)]); }
-};
-
-/// Bf16 tiles, the float arithmetic that a model's precision asks for; without them float32.
-void AddShares(const Limits& limits, BenchFigure& figure) {
-  const double bf16 = limits.MedianOf(Peak::kAmxBf16);
-  const double loads = limits.MedianOf(Peak::kAmxBf16Loads);
-  const double peak = bf16 > 0 ? bf16 : limits.MedianOf(Peak::kFmaF32);
-  if (peak > 0) figure.peak_share = figure.flops_per_s / peak;
-  if (loads > 0) figure.loaded_peak_share = figure.flops_per_s / loads;
-}
-
-BenchFigure Summarise(const Measurement& m, const StepCost& cost, double read_limit) {
-  BenchFigure figure;
-  figure.name = m.name;
-  figure.tokens = m.runner.tokens();
-  figure.median_s = Median(m.seconds);
-  figure.min_s = *std::min_element(m.seconds.begin(), m.seconds.end());
-  figure.max_s = *std::max_element(m.seconds.begin(), m.seconds.end());
-  figure.tokens_per_s = static_cast<double>(figure.tokens) / figure.median_s;
-  figure.weight_bytes = cost.weight_bytes;
-  figure.kv_bytes = cost.kv_bytes;
-  figure.read_bytes_per_s =
-      static_cast<double>(cost.weight_bytes + cost.kv_bytes) / figure.median_s;
-  figure.read_share = figure.read_bytes_per_s / read_limit;
-  figure.flops = cost.flops;
-  figure.flops_per_s = cost.flops / figure.median_s;
-  return figure;
 }
 
 int64_t PeakMemoryBytes() {
@@ -124,25 +45,68 @@ int64_t PeakMemoryBytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
-/// Bytes and time of one step may differ by 1000: short steps are averaged over this long.
-constexpr double kSampleSeconds = 0.3;
-
-double Sample(StepRunner& runner, Context& context) {
-  double total = 0;
-  int n = 0;
-  while (n == 0 || total < kSampleSeconds) {
-    total += runner.Step(context);
-    ++n;
+Result<std::vector<Measurement>> ListMeasurements(const BenchOptions& options) {
+  std::vector<Measurement> list;
+  for (const int64_t n : options.prompts)
+    list.push_back({BenchKind::kPrompt, fmt::format("prompt {}", n), {1, n, 0}});
+  for (const int64_t n : options.prompt_depths) {
+    list.push_back({BenchKind::kPrompt,
+                    fmt::format("prompt {} at {}", kPromptAtDepth, n),
+                    {1, kPromptAtDepth, n}});
   }
-  return total / n;
+  for (const int64_t n : options.depths)
+    list.push_back({BenchKind::kDecode, fmt::format("decode at {}", n), {1, 1, n}});
+  for (const int64_t n : options.batches)
+    list.push_back({BenchKind::kBatch, fmt::format("batch {}", n), {n, 1, 0}});
+  std::erase_if(list, [](const Measurement& m) {
+    return m.shape.rows == 0 || m.shape.batch == 0 || m.shape.depth == -1;
+  });
+  for (const Measurement& m : list) {
+    constexpr int64_t kMost = int64_t{1} << 24;
+    const StepShape& s = m.shape;
+    if (s.batch < 1 || s.batch > 4096 || s.rows < 1 || s.depth < 0 || s.depth + s.rows > kMost)
+      return Err(ErrorCode::kInvalidArgument, "bench: {} cannot be measured", m.name);
+  }
+  if (list.empty()) return Err(ErrorCode::kInvalidArgument, "bench: nothing to measure");
+  return list;
 }
 
-Status Prepare(const BenchOptions& options, Runtime& runtime, BenchReport& report) {
-  const auto start = std::chrono::steady_clock::now();
-  OCTET_ASSIGN(Checkpoint checkpoint,
-               options.synthetic.empty() ? Runtime::Open(options.model) : SyntheticModel(options));
-  OCTET_TRY(runtime.Start(std::move(checkpoint), {options.arithmetic, options.threads}));
-  report.load_s = Seconds(start);
+std::vector<StepShape> ShapesOf(const std::vector<Measurement>& list) {
+  std::vector<StepShape> shapes;
+  for (const Measurement& m : list) shapes.push_back(m.shape);
+  return shapes;
+}
+
+/// Leaves out the deepest until keys and values fit beside the weights.
+void DropWhatDoesNotFit(const ModelConfig& config, int64_t weight_bytes, Format kv,
+                        std::vector<Measurement>& list, BenchReport& report) {
+  const auto memory = static_cast<int64_t>(MachineMemory());
+  while (!list.empty()) {
+    const int64_t kv_bytes = StepBench::KvBytes(config, ShapesOf(list), kv);
+    if (weight_bytes + kv_bytes + kHeadroom <= memory) return;
+    const auto deepest =
+        std::max_element(list.begin(), list.end(), [](const Measurement& a, const Measurement& b) {
+          return a.shape.depth + a.shape.rows < b.shape.depth + b.shape.rows;
+        });
+    if (deepest->shape.depth + deepest->shape.rows <= 64) return;  // a page: nothing to gain
+    report.notes.push_back(fmt::format(
+        "{} is left out: keys and values of {} do not fit beside {} of weights in {} of memory",
+        deepest->name, HumanBytes(static_cast<uint64_t>(kv_bytes)),
+        HumanBytes(static_cast<uint64_t>(weight_bytes)),
+        HumanBytes(static_cast<uint64_t>(memory))));
+    list.erase(deepest);
+  }
+}
+
+/// Bytes of weights that will be in memory, mapped ones too.
+int64_t WeightBytes(const Checkpoint& checkpoint) {
+  int64_t bytes = 0;
+  for (const TensorInfo& info : checkpoint.tensors->tensors())
+    bytes += static_cast<int64_t>(info.bytes);
+  return bytes;
+}
+
+void Describe(const Runtime& runtime, BenchReport& report) {
   const Model& model = *runtime.model;
   const ParameterCount count = CountParameters(model.config());
   report.model = model.checkpoint().path.string();
@@ -153,84 +117,137 @@ Status Prepare(const BenchOptions& options, Runtime& runtime, BenchReport& repor
   report.parameters = count.total;
   report.active_parameters = count.active;
   report.weight_bytes = model.weight_bytes();
-  return {};
+}
+
+/// Steps differ by a factor of 1000 in length: of short ones, the average.
+double Sample(StepBench& bench, size_t i, double sample_s, Context& context) {
+  double total = 0;
+  int n = 0;
+  while (n == 0 || total < sample_s) {
+    total += bench.Step(i, context);
+    ++n;
+  }
+  return total / n;
+}
+
+void RunRounds(const BenchOptions& options, StepBench& bench, LimitPasses& limits, Context& context,
+               std::vector<Measurement>& list, const BenchProgress& progress) {
+  const auto total = static_cast<int64_t>(list.size()) * options.repetitions;
+  int64_t done = 0;
+  for (int round = 0; round < options.repetitions; ++round) {
+    limits.MeasurePeaks();
+    for (size_t i = 0; i < list.size(); ++i) {
+      if (progress) progress(list[i].name, done++, total);
+      limits.MeasureRead();
+      list[i].read_limits.push_back(limits.LastRead());
+      list[i].seconds.push_back(Sample(bench, i, options.sample_s, context));
+      if (list[i].kind == BenchKind::kPrompt) limits.MeasurePeaks();
+    }
+    limits.MeasureRead();
+  }
+}
+
+/// Bf16 tiles, the float arithmetic that a model's precision asks for; without them float32.
+void AddPeakShares(const LimitPasses& limits, BenchFigure& figure) {
+  const double bf16 = limits.MedianOf(Peak::kAmxBf16);
+  const double loads = limits.MedianOf(Peak::kAmxBf16Loads);
+  const double peak = bf16 > 0 ? bf16 : limits.MedianOf(Peak::kFmaF32);
+  if (peak > 0) figure.peak_share = figure.flops_per_s / peak;
+  if (loads > 0) figure.loaded_peak_share = figure.flops_per_s / loads;
+}
+
+BenchFigure Summarise(const Measurement& m, const StepCost& cost, const ModelConfig& config,
+                      const MachineRates& rates) {
+  BenchFigure f;
+  f.kind = m.kind;
+  f.name = m.name;
+  f.depth = m.shape.depth;
+  f.batch = m.shape.batch;
+  f.tokens = m.shape.tokens();
+  f.median_s = Median(m.seconds);
+  f.min_s = *std::min_element(m.seconds.begin(), m.seconds.end());
+  f.max_s = *std::max_element(m.seconds.begin(), m.seconds.end());
+  const auto tokens = static_cast<double>(f.tokens);
+  f.tokens_per_s = tokens / f.median_s;
+  f.weight_bytes = cost.weight_bytes;
+  f.kv_bytes = cost.kv_bytes;
+  f.experts_per_layer =
+      static_cast<double>(cost.experts_touched) / static_cast<double>(config.n_layers);
+  f.read_bytes_per_s = static_cast<double>(cost.weight_bytes + cost.kv_bytes) / f.median_s;
+  f.read_share = f.read_bytes_per_s / rates.read;
+  f.flops = cost.flops;
+  f.flops_per_s = cost.flops / f.median_s;
+  const double least_s = LeastSeconds(cost, rates);
+  f.allowed_tokens_per_s = tokens / least_s;
+  f.allowed_share = least_s / f.median_s;
+  return f;
+}
+
+/// What depth costs, round by round: both times and the limit are of the same moment.
+void AddKvCosts(const std::vector<Measurement>& list, std::vector<BenchFigure>& figures) {
+  const auto at_0 = std::find_if(list.begin(), list.end(), [](const Measurement& m) {
+    return m.kind == BenchKind::kDecode && m.shape.depth == 0;
+  });
+  if (at_0 == list.end()) return;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Measurement& m = list[i];
+    if (m.kind != BenchKind::kDecode || m.shape.depth == 0) continue;
+    std::vector<double> costs;
+    for (size_t round = 0; round < m.seconds.size(); ++round) {
+      const double read_s = static_cast<double>(figures[i].kv_bytes) / m.read_limits[round];
+      costs.push_back((m.seconds[round] - at_0->seconds[round]) / read_s);
+    }
+    figures[i].kv_cost = Median(costs);
+  }
+}
+
+Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progress) {
+  if (options.repetitions < 1)
+    return Err(ErrorCode::kInvalidArgument, "bench: {} repetitions, expected 1 or more",
+               options.repetitions);
+  const auto kv = FormatFromName(options.kv_type);
+  if (!kv)
+    return Err(ErrorCode::kInvalidArgument, "KV type \"{}\": expected f32, f16, bf16 or q8_0",
+               options.kv_type);
+  OCTET_ASSIGN(std::vector<Measurement> list, ListMeasurements(options));
+  BenchReport report;
+  report.kv_type = options.kv_type;
+  report.repetitions = options.repetitions;
+  if (progress) progress("load", 0, 1);
+  const auto start = std::chrono::steady_clock::now();
+  OCTET_ASSIGN(Checkpoint checkpoint,
+               options.synthetic.empty() ? Runtime::Open(options.model) : SyntheticModel(options));
+  OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(checkpoint));
+  DropWhatDoesNotFit(config, WeightBytes(checkpoint), *kv, list, report);
+  Runtime runtime;
+  OCTET_TRY(runtime.Start(std::move(checkpoint), {options.arithmetic, options.threads}));
+  report.load_s = Seconds(start);
+  report.load_peak_memory_bytes = PeakMemoryBytes();
+  Describe(runtime, report);
+
+  OCTET_ASSIGN(StepBench bench, StepBench::Create(*runtime.model, ShapesOf(list), *kv));
+  OCTET_ASSIGN(LimitPasses limits,
+               LimitPasses::Create(runtime.kernels, *runtime.pool, kReadLimitBytes));
+  Context context = runtime.MakeContext();
+  std::vector<StepCost> costs;
+  for (size_t i = 0; i < list.size(); ++i)
+    costs.push_back(bench.Cost(i, context));  // and the first touch of everything
+  RunRounds(options, bench, limits, context, list, progress);
+
+  for (size_t i = 0; i < list.size(); ++i) {
+    report.figures.push_back(Summarise(list[i], costs[i], config, limits.rates()));
+    AddPeakShares(limits, report.figures.back());
+  }
+  AddKvCosts(list, report.figures);
+  report.limits = limits.Report();
+  report.peak_memory_bytes = PeakMemoryBytes();
+  return report;
 }
 
 }  // namespace
 
 Result<BenchReport> RunBench(const BenchOptions& options, const BenchProgress& progress) {
-  return Guarded([&]() -> Result<BenchReport> {
-    if (options.repetitions < 1)
-      return Err(ErrorCode::kInvalidArgument, "bench: {} repetitions, expected 1 or more",
-                 options.repetitions);
-    const auto kv = FormatFromName(options.kv_type);
-    if (!kv)
-      return Err(ErrorCode::kInvalidArgument, "KV type \"{}\": expected f32, f16, bf16 or q8_0",
-                 options.kv_type);
-    BenchReport report;
-    Runtime runtime;
-    if (progress) progress("load", 0, 1);
-    OCTET_TRY(Prepare(options, runtime, report));
-    Context context = runtime.MakeContext();
-    OCTET_ASSIGN(std::vector<Measurement> measurements,
-                 MakeMeasurements(*runtime.model, options, *kv));
-    OCTET_ASSIGN(Limits limits, Limits::Create(runtime));
-    std::vector<StepCost> costs;
-    for (Measurement& m : measurements)
-      costs.push_back(m.runner.Cost(context));  // and the first touch of everything
-    const auto total = static_cast<int64_t>(measurements.size()) * options.repetitions;
-    int64_t done = 0;
-    for (int repetition = 0; repetition < options.repetitions; ++repetition) {
-      limits.read_passes.push_back(limits.read.Measure(*runtime.pool));
-      limits.MeasurePeaks(*runtime.pool);
-      for (Measurement& m : measurements) {
-        if (progress) progress(m.name, done++, total);
-        m.seconds.push_back(Sample(m.runner, context));
-        if (m.runner.shape().rows > 1) limits.MeasurePeaks(*runtime.pool);
-      }
-      limits.read_passes.push_back(limits.read.Measure(*runtime.pool));
-    }
-    report.read_limit_bytes_per_s = Median(limits.read_passes);
-    for (size_t p = 0; p < kPeakCount; ++p) {
-      const auto peak = static_cast<Peak>(p);
-      if (limits.MedianOf(peak) > 0)
-        report.peaks.push_back({PeakName(peak), limits.MedianOf(peak)});
-    }
-    for (size_t i = 0; i < measurements.size(); ++i) {
-      report.figures.push_back(Summarise(measurements[i], costs[i], report.read_limit_bytes_per_s));
-      AddShares(limits, report.figures.back());
-    }
-    report.peak_memory_bytes = PeakMemoryBytes();
-    return report;
-  });
-}
-
-Result<ConvertReport> SaveSyntheticModel(const BenchOptions& options,
-                                         const std::filesystem::path& destination,
-                                         const ConvertOptions& write) {
-  return Guarded([&]() -> Result<ConvertReport> {
-    if (options.synthetic.empty()) {
-      return Err(ErrorCode::kInvalidArgument, "only a synthetic model can be saved; name one of {}",
-                 fmt::join(PresetNames(), ", "));
-    }
-    QuantizeOptions types;
-    types.type = options.type;
-    OCTET_ASSIGN(const QuantizeChoice choice, ChooseQuantisation(types));
-    ConvertSource source;
-    OCTET_ASSIGN(source.checkpoint, SyntheticModel(options));
-    if (write.tokenizer.empty()) {
-      OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(source.checkpoint));
-      OCTET_ASSIGN(source.tokenizer, TokenizerFromVocabulary(SyntheticVocabulary(config.vocab_size),
-                                                             "synthetic vocabulary"));
-    } else {
-      OCTET_ASSIGN(source.tokenizer, LoadTokenizer(write.tokenizer));
-    }
-    source.activity = "writing";
-    ConvertOptions gguf = write;
-    gguf.target = ConvertTarget::kGguf;
-    gguf.type = ConvertType::kDefault;
-    return ConvertOpened(std::move(source), destination, gguf, {&choice});
-  });
+  return Guarded([&] { return Run(options, progress); });
 }
 
 }  // namespace octet

@@ -1,67 +1,111 @@
 #include "perf/measure.h"
 
+#include <algorithm>
 #include <chrono>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "base/f16.h"
 #include "base/rng.h"
+#include "quant/integer_dot.h"
 
 namespace octet {
-namespace {
 
-/// Which (layer, expert) pairs a step touched.
+/// How many rows went through each expert of each layer.
 class TouchedExperts : public Observer {
  public:
   void OnRouting(int32_t layer, View<const int32_t, 2> experts, View<const float, 2>) override {
     for (int64_t t = 0; t < experts.shape[0]; ++t) {
-      for (const int32_t expert : experts[t]) touched.insert({layer, expert});
+      for (const int32_t expert : experts[t]) ++rows_[{layer, expert}];
     }
   }
-  std::set<std::pair<int32_t, int32_t>> touched;
+  double RowsOf(int32_t layer, int32_t expert) const {
+    const auto found = rows_.find({layer, expert});
+    return found == rows_.end() ? 0 : static_cast<double>(found->second);
+  }
+  int64_t count() const { return static_cast<int64_t>(rows_.size()); }
+
+ private:
+  std::map<std::pair<int32_t, int32_t>, int64_t> rows_;
 };
+
+namespace {
 
 double MatrixFlops(const WeightMatrix& w, double tokens) {
   return 2.0 * static_cast<double>(w.rows) * static_cast<double>(w.cols) * tokens;
 }
 
+constexpr int32_t kPageTokens = 64;
+
+/// Tokens that sequence `b` needs room for.
+int64_t TokensOf(const std::vector<StepShape>& shapes, int64_t b) {
+  int64_t tokens = 0;
+  for (const StepShape& shape : shapes) {
+    if (b < shape.batch) tokens = std::max(tokens, shape.depth + shape.rows);
+  }
+  return tokens;
+}
+
+int64_t MostSequences(const std::vector<StepShape>& shapes) {
+  int64_t batch = 0;
+  for (const StepShape& shape : shapes) batch = std::max(batch, shape.batch);
+  return batch;
+}
+
+int64_t PagesOf(const std::vector<StepShape>& shapes) {
+  int64_t pages = 0;
+  for (int64_t b = 0; b < MostSequences(shapes); ++b)
+    pages += (TokensOf(shapes, b) + kPageTokens - 1) / kPageTokens;
+  return pages;
+}
+
 }  // namespace
 
-Result<StepRunner> StepRunner::Create(const Model& model, const StepShape& shape,
-                                      Format kv_format) {
-  constexpr int32_t kPageTokens = 64;
-  const int64_t pages = (shape.depth + shape.rows + kPageTokens - 1) / kPageTokens;
+int64_t StepBench::KvBytes(const ModelConfig& config, const std::vector<StepShape>& shapes,
+                           Format kv_format) {
+  return PagesOf(shapes) * kPageTokens * KvCache::BytesPerToken(config, kv_format);
+}
+
+Result<StepBench> StepBench::Create(const Model& model, std::vector<StepShape> shapes,
+                                    Format kv_format) {
   OCTET_ASSIGN(KvCache kv,
-               KvCache::Create(model.config(), {kv_format, kPageTokens, pages * shape.batch}));
-  StepRunner runner(model, shape, std::move(kv));
-  const auto vocab = static_cast<uint64_t>(model.config().vocab_size);
+               KvCache::Create(model.config(), {kv_format, kPageTokens, PagesOf(shapes)}));
+  StepBench bench(model, std::move(shapes), std::move(kv));
+  for (int64_t b = 0; b < MostSequences(bench.shapes_); ++b) {
+    const int32_t sequence = bench.kv_.AddSequence();
+    OCTET_TRY(bench.kv_.Reserve(sequence, TokensOf(bench.shapes_, b)));
+  }
+  OCTET_TRY(bench.FillCache());
+  for (const StepShape& shape : bench.shapes_) bench.AddRows(shape);
+  return bench;
+}
+
+void StepBench::AddRows(const StepShape& shape) {
+  const auto vocab = static_cast<uint64_t>(model_->config().vocab_size);
+  Rows rows;
   for (int64_t b = 0; b < shape.batch; ++b) {
-    const int32_t sequence = runner.kv_.AddSequence();
-    OCTET_TRY(runner.kv_.Reserve(sequence, shape.depth + shape.rows));
     for (int64_t i = 0; i < shape.rows; ++i) {
       const uint64_t bits = RandomBits(17, static_cast<uint64_t>(b), static_cast<uint64_t>(i));
-      runner.token_.push_back(static_cast<int32_t>(bits % vocab));
-      runner.position_.push_back(static_cast<int32_t>(shape.depth + i));
-      runner.sequence_.push_back(sequence);
+      rows.token.push_back(static_cast<int32_t>(bits % vocab));
+      rows.position.push_back(static_cast<int32_t>(shape.depth + i));
+      rows.sequence.push_back(static_cast<int32_t>(b));
     }
-    runner.logit_rows_.push_back(static_cast<int32_t>(runner.token_.size()) - 1);
+    rows.logit_rows.push_back(static_cast<int32_t>(rows.token.size()) - 1);
   }
-  OCTET_TRY(runner.FillCache());
-  return runner;
+  rows_.push_back(std::move(rows));
 }
 
 /// Past keys and values are made up: small numbers, so that no softmax is degenerate.
-Status StepRunner::FillCache() {
-  if (shape_.depth == 0) return {};
+Status StepBench::FillCache() {
   const ModelConfig& config = model_->config();
   const FormatInfo& format = Info(kv_.options().format);
-  const int64_t row_values = config.kv_dim() * kv_.options().page_tokens;
+  const int64_t row_values = config.kv_dim() * kPageTokens;
   std::vector<float> values(static_cast<size_t>(row_values));
   for (size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>(0.5 * RandomNormal(23, 1, i));
   std::vector<std::byte> page(static_cast<size_t>(FormatBytes(format.format, row_values)));
   format.encode(values.data(), row_values, page.data());
-  for (int32_t sequence = 0; sequence < shape_.batch; ++sequence) {
+  for (int32_t sequence = 0; sequence < MostSequences(shapes_); ++sequence) {
     for (int32_t layer = 0; layer < config.n_layers; ++layer) {
       const KvView view = kv_.KvOf(sequence, layer);
       for (std::byte* target : view.k_pages) std::copy(page.begin(), page.end(), target);
@@ -71,50 +115,74 @@ Status StepRunner::FillCache() {
   return {};
 }
 
-double StepRunner::Step(Context& context) {
+double StepBench::Step(size_t i, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const Arena::Scope scope(context.scratch);
-  Forward(*model_, {token_, position_, sequence_, logit_rows_}, kv_, {}, context);
+  Forward(*model_, rows_[i].batch(), kv_, {}, context);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-StepCost StepRunner::Cost(Context& context) {
-  TouchedExperts observer;
-  {
-    const Arena::Scope scope(context.scratch);
-    Forward(*model_, {token_, position_, sequence_, logit_rows_}, kv_, {&observer}, context);
-  }
+void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, TouchedExperts& touched,
+                              StepCost& cost) const {
   const ModelConfig& config = model_->config();
-  const Weights& weights = model_->weights();
-  const auto rows = static_cast<double>(tokens());
-  StepCost cost;
-  const auto add = [&](const WeightMatrix& w, double tokens_through) {
+  const auto rows = static_cast<double>(shape.tokens());
+  const auto add = [&](const WeightMatrix& w, bool is_read, double rows_through) {
     if (!w) return;
-    cost.weight_bytes += w.bytes();
-    cost.flops += MatrixFlops(w, tokens_through);
+    const double flops = MatrixFlops(w, rows_through);
+    if (is_read) cost.weight_bytes += w.bytes();
+    cost.flops += flops;
+    if (FindIntegerDot(w.format) != nullptr) cost.int8_flops += flops;
   };
-  const double per_expert =
-      config.is_moe() ? rows * static_cast<double>(config.n_experts_per_token) : rows;
   for (int32_t l = 0; l < config.n_layers; ++l) {
-    const LayerWeights& layer = weights.layers[static_cast<size_t>(l)];
+    const LayerWeights& layer = model_->weights().layers[static_cast<size_t>(l)];
     for (const WeightMatrix* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.router})
-      add(*w, rows);
+      add(*w, true, rows);
     for (int32_t e = 0; e < static_cast<int32_t>(layer.experts.size()); ++e) {
-      if (config.is_moe() && !observer.touched.contains({l, e})) continue;
+      const double rows_through = config.is_moe() ? touched.RowsOf(l, e) : rows;
       const Expert& expert = layer.experts[static_cast<size_t>(e)];
       for (const WeightMatrix* w : {&expert.w1, &expert.w2, &expert.w3})
-        cost.weight_bytes += w->bytes();
+        add(*w, rows_through > 0, rows_through);
     }
-    const Expert& any = layer.experts[0];
-    cost.flops += MatrixFlops(any.w1, per_expert) + MatrixFlops(any.w2, per_expert) +
-                  MatrixFlops(any.w3, per_expert);
   }
-  add(weights.head, static_cast<double>(logit_rows_.size()));
-  const double keys = static_cast<double>(shape_.depth) + static_cast<double>(shape_.rows + 1) / 2;
+  add(model_->weights().head, true, static_cast<double>(logit_rows));
+}
+
+StepCost StepBench::Cost(size_t i, Context& context) {
+  TouchedExperts touched;
+  {
+    const Arena::Scope scope(context.scratch);
+    Forward(*model_, rows_[i].batch(), kv_, {&touched}, context);
+  }
+  const ModelConfig& config = model_->config();
+  const StepShape& shape = shapes_[i];
+  StepCost cost;
+  CountMatrices(shape, static_cast<int64_t>(rows_[i].logit_rows.size()), touched, cost);
+  const auto rows = static_cast<double>(shape.tokens());
+  cost.experts_touched = touched.count();
+  cost.rows_per_matrix =
+      config.is_moe() ? rows * static_cast<double>(config.n_experts_per_token * config.n_layers) /
+                            static_cast<double>(cost.experts_touched)
+                      : rows;
+  const int64_t window =
+      config.sliding_window > 0 ? config.sliding_window : shape.depth + shape.rows;
+  const double keys =
+      std::min(static_cast<double>(shape.depth) + static_cast<double>(shape.rows + 1) / 2,
+               static_cast<double>(window));
   cost.flops += rows * keys * 4.0 * static_cast<double>(config.q_dim() * config.n_layers);
-  cost.kv_bytes = shape_.batch * (shape_.depth + shape_.rows) *
+  cost.kv_bytes = shape.batch * std::min(shape.depth + shape.rows, window + shape.rows - 1) *
                   KvCache::BytesPerToken(config, kv_.options().format);
   return cost;
+}
+
+double LeastSeconds(const StepCost& cost, const MachineRates& rates) {
+  const double filled = std::min(1.0, cost.rows_per_matrix / 16);
+  const double float_rate = std::max(rates.fma_f32, rates.amx_bf16 * filled);
+  const double int8_rate = std::max({rates.dot_int8, rates.amx_int8 * filled, float_rate});
+  double compute_s = 0;
+  if (float_rate > 0)
+    compute_s = cost.int8_flops / int8_rate + (cost.flops - cost.int8_flops) / float_rate;
+  const double bytes = static_cast<double>(cost.weight_bytes + cost.kv_bytes);
+  return std::max(rates.read > 0 ? bytes / rates.read : 0.0, compute_s);
 }
 
 }  // namespace octet
