@@ -39,11 +39,12 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// Bytes that look like weights enough: no field is an infinity or a huge scale.
+/// Bytes that look like weights enough: as scales and as floats between 1e-10 and 2.
 void FillWeights(Buffer& buffer) {
   auto* words = buffer.as<uint64_t>();
   for (size_t i = 0; i < buffer.size() / 8; ++i) {
-    words[i] = (static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15ull) & 0x3f3f3f3f3f3f3f3full;
+    const uint64_t bits = static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15ull;
+    words[i] = (bits & 0x0f3f0f3f0f3f0f3full) | 0x3000300030003000ull;
   }
 }
 
@@ -56,7 +57,7 @@ struct Line {
 
 class Runner {
  public:
-  Runner() : kernels_(SelectKernels(DetectIsa())), one_(1) {
+  explicit Runner(uint32_t isa) : kernels_(SelectKernels(isa)), one_(1) {
     weights_ = *Buffer::Allocate(kRegionBytes, "benchmark weights");
     FillWeights(weights_);
     limit_ = std::make_unique<ReadLimit>(*ReadLimit::Create(kRegionBytes));
@@ -66,7 +67,7 @@ class Runner {
 
   int64_t MatrixBytes(Format format) const { return Matrix(format, kRows, nullptr).bytes(); }
 
-  /// A second's weight bytes with all cores, each matrix of the region once.
+  /// Seconds a matrix with all cores, each matrix of the region once.
   double Pass(const Line& line) {
     const int64_t bytes = MatrixBytes(line.format), n = kRegionBytes / bytes;
     Reserve(line.tokens);
@@ -129,8 +130,8 @@ void Print(const Line& line, const Runner& runner, double read_limit) {
              std::max(bytes / read_limit, compute_s) / seconds);
 }
 
-void Run(std::vector<Line> lines, int repetitions) {
-  Runner runner;
+void Run(std::vector<Line> lines, int repetitions, uint32_t isa) {
+  Runner runner(isa);
   std::vector<double> limits;
   for (int repetition = 0; repetition < repetitions; ++repetition) {
     for (Line& line : lines) {
@@ -141,7 +142,7 @@ void Run(std::vector<Line> lines, int repetitions) {
   }
   const double read_limit = Median(limits);
   fmt::print("{} cores, read limit {:.1f} GB/s, {}\n\n", runner.threads(), read_limit * 1e-9,
-             IsaNames(DetectIsa()));
+             IsaNames(isa));
   fmt::print(
       "| type | tokens | GB/s | share | in cache, ns | floor |\n|---|---|---|---|---|---|\n");
   for (const Line& line : lines) Print(line, runner, read_limit);
@@ -175,5 +176,10 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "no format named {}\n", argv[1]);
     return 1;
   }
-  Run(std::move(lines), argc > 3 ? std::max(std::stoi(argv[3]), 1) : 5);
+  const auto isa = SelectIsaFromEnvironment();
+  if (!isa) {
+    fmt::print(stderr, "{}\n", isa.error().message);
+    return 1;
+  }
+  Run(std::move(lines), argc > 3 ? std::max(std::stoi(argv[3]), 1) : 5, *isa);
 }
