@@ -7,10 +7,11 @@ namespace {
 
 using Rows = const std::byte* const[kPanelRows];
 
-/// Interleaves `words` 32-bit words from byte `offset` of every row; returns the end of the output.
-std::byte* PutWords(Rows rows, int64_t offset, int words, uint32_t flip, std::byte* out) {
+/// Interleaves words [first, words) from byte `offset` of every row.
+void PutWordsOneByOne(Rows rows, int64_t offset, int first, int words, uint32_t flip,
+                      std::byte* out) {
   for (int r = 0; r < kPanelRows; ++r) {
-    for (int w = 0; w < words; ++w) {
+    for (int w = first; w < words; ++w) {
       uint32_t word = 0;
       if (rows[r] != nullptr) {
         std::memcpy(&word, rows[r] + offset + 4 * w, sizeof(word));
@@ -19,6 +20,43 @@ std::byte* PutWords(Rows rows, int64_t offset, int words, uint32_t flip, std::by
       std::memcpy(out + 64 * w + 4 * r, &word, sizeof(word));
     }
   }
+}
+
+// Vectors of the compiler: plain code on any machine, shuffles where there are some.
+using Words4 = uint32_t __attribute__((vector_size(16)));
+using Bytes16 = uint8_t __attribute__((vector_size(16)));
+using Pair64 = uint64_t __attribute__((vector_size(16)));
+
+/// Words 0…3 of four rows to 16 bytes each of four words of the panel.
+void TransposeFour(Rows rows, int first_row, int64_t offset, uint32_t flip, std::byte* out) {
+  Words4 row[4] = {};
+  for (int r = 0; r < 4; ++r) {
+    const std::byte* p = rows[first_row + r];
+    if (p != nullptr) std::memcpy(&row[r], p + offset, sizeof(row[r]));
+    row[r] ^= flip;
+  }
+  const Words4 low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
+               low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5),
+               high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7),
+               high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  const Words4 words[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                           __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                           __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                           __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+  for (int w = 0; w < 4; ++w) {
+    std::memcpy(out + 64 * w + 4 * first_row, &words[w], sizeof(words[w]));
+  }
+}
+
+/// Interleaves `words` 32-bit words from byte `offset` of every row; returns the end of the output.
+std::byte* PutWords(Rows rows, int64_t offset, int words, uint32_t flip, std::byte* out) {
+  int w = 0;
+  for (; w + 4 <= words; w += 4) {
+    for (int r = 0; r < kPanelRows; r += 4) {
+      TransposeFour(rows, r, offset + 4 * w, flip, out + 64 * w);
+    }
+  }
+  PutWordsOneByOne(rows, offset, w, words, flip, out);
   return out + 64 * words;
 }
 
@@ -93,20 +131,51 @@ void PutScales(Rows rows, int64_t blocks, std::byte* out) {
   }
 }
 
+/// Two 8 × 8 bit matrices, rows in bytes, transposed (Warren, Hacker's Delight, 7-3).
+Pair64 TransposeBits(Pair64 x) {
+  const auto swap = [&x](int distance, uint64_t mask) {
+    const Pair64 moved = (x ^ (x >> distance)) & mask;
+    x ^= moved ^ (moved << distance);
+  };
+  swap(7, 0x00aa00aa00aa00aa);
+  swap(14, 0x0000cccc0000cccc);
+  swap(28, 0x00000000f0f0f0f0);
+  return x;
+}
+
+Bytes16 Interleave(Bytes16 a, Bytes16 b, bool high) {
+  return high ? __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                        15, 31)
+              : __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                        23);
+}
+
+/// bytes[l] = bit l of word 0, 1, … 7 from its lowest bit on.
+void SpreadBits(const uint32_t words[kBlocks], uint8_t* bytes) {
+  Bytes16 half[2];
+  std::memcpy(half, words, sizeof(half));
+  // Three rounds bring byte j of the eight words side by side, for j = 0 … 3.
+  const Bytes16 low = Interleave(half[0], half[1], false),
+                high = Interleave(half[0], half[1], true);
+  const Bytes16 even = Interleave(low, high, false), odd = Interleave(low, high, true);
+  const Pair64 spread[2] = {TransposeBits(reinterpret_cast<Pair64>(Interleave(even, odd, false))),
+                            TransposeBits(reinterpret_cast<Pair64>(Interleave(even, odd, true)))};
+  std::memcpy(bytes, spread, sizeof(spread));
+}
+
 /// Byte l of a row's 32 bytes gets bit b of value l of block b; the blocks hold it in a 32-bit
 /// word.
 template <int kBlockBytes, int kBitsAt>
 std::byte* PutFifthBits(Rows rows, int64_t blocks, std::byte* out) {
-  uint8_t bytes[kPanelRows][32] = {};
+  uint8_t bytes[kPanelRows][32];
   const std::byte* sources[kPanelRows];
   for (int r = 0; r < kPanelRows; ++r) {
     sources[r] = reinterpret_cast<const std::byte*>(bytes[r]);
-    if (rows[r] == nullptr) continue;
-    for (int b = 0; b < kBlocks && b < blocks; ++b) {
-      uint32_t bits = 0;
-      std::memcpy(&bits, rows[r] + b * kBlockBytes + kBitsAt, sizeof(bits));
-      for (int l = 0; l < 32; ++l) bytes[r][l] |= static_cast<uint8_t>(((bits >> l) & 1u) << b);
+    uint32_t words[kBlocks] = {};
+    for (int b = 0; b < kBlocks && b < blocks && rows[r] != nullptr; ++b) {
+      std::memcpy(&words[b], rows[r] + b * kBlockBytes + kBitsAt, sizeof(words[b]));
     }
+    SpreadBits(words, bytes[r]);
   }
   return PutWords(sources, 0, 8, 0, out);
 }
