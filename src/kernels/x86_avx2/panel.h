@@ -10,8 +10,11 @@
 namespace octet {
 namespace {
 
-constexpr int64_t kPrefetchBytes = 4608;  // about two steps of Q4_K
-constexpr int kMaxTokens = 2;             // that share the unpacked codes: sixteen registers
+// Lines are asked for twice: far ahead into the second-level cache, which can wait for many more of
+// them than the first, and then from there.
+constexpr int64_t kFarBytes = 4096, kNearBytes = 1024;
+constexpr int kMaxTokens = 2;       // that share the unpacked codes: sixteen registers
+constexpr int64_t kFewTokens = 32;  // whose sums lie in memory during a panel
 
 /// Eight rows of a word of the panel. `main` points at the half's first row.
 inline __m256i LoadWord(const std::byte* main, int word) {
@@ -34,43 +37,52 @@ inline __m256i Four(const ActivationBlock& x, int word) {
   return _mm256_set1_epi32(four);
 }
 
-/// acc[t] of one half panel for N tokens over all steps; rows [row, row + 8).
-template <class F, int N>
-void RunTokens(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
+/// Asks for the lines that follow [p, p + bytes) in the stream.
+inline void AskAhead(const std::byte* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kFarBytes + i), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(p + kNearBytes + i), _MM_HINT_T0);
+  }
+}
+
+/// Eight rows of a step for all tokens; `main` and `tail` point at the first of them.
+template <class F>
+inline void HalfStep(const std::byte* main, const std::byte* tail, const ActivationBlock* x,
+                     int64_t tokens, __m256* acc) {
+  int64_t t = 0;
+  for (; t + kMaxTokens <= tokens; t += kMaxTokens) {
+    F::template Step<kMaxTokens>(main, tail, x + t, acc + t);
+  }
+  if (t < tokens) F::template Step<1>(main, tail, x + t, acc + t);
+}
+
+/// Up to kFewTokens tokens from token t on of the panel whose first row is `row`. Steps are
+/// outermost, so that each comes from memory once.
+template <class F>
+void RunPanel(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
   constexpr int64_t kStepBytes = F::kMainBytes + F::kTailBytes;
-  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep, half = row / 8 % 2;
-  __m256 acc[N];
-  for (int i = 0; i < N; ++i) acc[i] = _mm256_setzero_ps();
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  const int64_t left = args.tokens - t, tokens = left < kFewTokens ? left : kFewTokens;
+  const int64_t halves = args.rows - row > 8 ? 2 : 1;
+  __m256 acc[2][kFewTokens];
+  for (int64_t i = 0; i < tokens; ++i) acc[0][i] = acc[1][i] = _mm256_setzero_ps();
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
     const std::byte* pair = panel + (s - partner) * kStepBytes;
     const std::byte* main = pair + partner * F::kMainBytes;
     const std::byte* tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
-    if (half == 0 && t == 0) {
-      for (int64_t i = 0; i < kStepBytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(main + kPrefetchBytes + i), _MM_HINT_T0);
-      }
-    }
     const ActivationBlock* x = args.xq + s * args.xq_tokens + t;
-    F::template Step<N>(main + 32 * half, tail + 16 * half, x, acc);
-  }
-  alignas(32) float sums[8];
-  for (int i = 0; i < N; ++i) {
-    _mm256_store_ps(sums, acc[i]);
-    float* y = args.y + (t + i) * args.y_stride;
-    for (int64_t r = 0; r < 8 && row + r < args.rows; ++r) y[row + r] = sums[r];
-  }
-}
-
-/// All tokens of one panel whose first row is `row`.
-template <class F>
-void RunPanel(const MatmulArgs& args, const std::byte* panel, int64_t row) {
-  for (int64_t r = row; r < row + kPanelRows && r < args.rows; r += 8) {
-    int64_t t = 0;
-    for (; t + kMaxTokens <= args.tokens; t += kMaxTokens) {
-      RunTokens<F, kMaxTokens>(args, panel, r, t);
+    for (int64_t half = 0; half < halves; ++half) {
+      if (t == 0) AskAhead(panel + s * kStepBytes + half * (kStepBytes / 2), kStepBytes / 2);
+      HalfStep<F>(main + 32 * half, tail + 16 * half, x, tokens, acc[half]);
     }
-    if (t < args.tokens) RunTokens<F, 1>(args, panel, r, t);
+  }
+  alignas(32) float sums[kPanelRows];
+  for (int64_t i = 0; i < tokens; ++i) {
+    _mm256_store_ps(sums, acc[0][i]);
+    _mm256_store_ps(sums + 8, acc[1][i]);
+    float* y = args.y + (t + i) * args.y_stride;
+    for (int64_t r = 0; r < kPanelRows && row + r < args.rows; ++r) y[row + r] = sums[r];
   }
 }
 
@@ -81,7 +93,7 @@ void MatmulPanels(const MatmulArgs& args) {
   const int64_t panel_bytes = (steps * (F::kMainBytes + F::kTailBytes) + 63) / 64 * 64;
   const std::byte* panel = args.w;
   for (int64_t row = 0; row < args.rows; row += kPanelRows, panel += panel_bytes) {
-    RunPanel<F>(args, panel, row);
+    for (int64_t t = 0; t < args.tokens; t += kFewTokens) RunPanel<F>(args, panel, row, t);
   }
 }
 
