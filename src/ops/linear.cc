@@ -7,9 +7,9 @@
 namespace octet {
 namespace {
 
-// Few tokens: a tile is one stretch of memory to stream, long enough that its cold start (the lines
-// before the first prefetch arrives, 0.3 µs) is a small part of the 16 µs it takes at 16 GB/s.
-constexpr int64_t kStreamTileBytes = 256 * 1024;
+// Few tokens: a tile is one stretch of memory to stream, as long as it can be without leaving a
+// thread waiting for the last one: its start is cold, which costs as much as 10 KiB.
+constexpr int64_t kStreamTiles = 64, kLeastStreamTile = 128 * 1024, kMostStreamTile = 1024 * 1024;
 // Many tokens: enough rows that activations, once in the first-level cache, serve many of them.
 constexpr int64_t kManyTokens = 17, kManyRows = 128;
 // Tokens a tile takes at once: long prompts against few rows (a router) still split.
@@ -34,14 +34,21 @@ struct Tiling {
   int64_t first;  // number of this task's first tile among all tasks'
 };
 
-Tiling MakeTiling(const LinearTask& task, const Context& context, int64_t first) {
+int64_t StreamTileBytes(std::span<const LinearTask> tasks) {
+  int64_t bytes = 0;
+  for (const LinearTask& task : tasks) bytes += task.x.shape[0] > 0 ? task.w->bytes() : 0;
+  return std::clamp(bytes / kStreamTiles, kLeastStreamTile, kMostStreamTile);
+}
+
+Tiling MakeTiling(const LinearTask& task, const Context& context, int64_t stream_bytes,
+                  int64_t first) {
   const WeightMatrix& w = *task.w;
   const int64_t tokens = task.x.shape[0];
   const KernelDescriptor* kernel =
       context.kernels.Matmul(w.format, w.layout, context.arithmetic, tokens);
   CHECK(kernel != nullptr);
   CHECK(task.x.shape[1] == w.cols && task.y.shape[1] == w.rows && task.y.shape[0] == tokens);
-  const int64_t streamed = kStreamTileBytes / std::max<int64_t>(w.row_bytes(), 1);
+  const int64_t streamed = stream_bytes / std::max<int64_t>(w.row_bytes(), 1);
   const int64_t rows = tokens >= kManyTokens ? kManyRows : streamed;
   const int64_t tile_rows = std::max<int64_t>(CeilDiv(rows, kPanelRows), 1) * kPanelRows;
   return {&task,
@@ -132,8 +139,9 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
   auto* tilings = context.scratch.Allocate<Tiling>(n);
   auto* inputs = context.scratch.Allocate<QuantizedInput>(n);
   int64_t tiles = 0, scratch_floats = 0;
+  const int64_t stream_bytes = StreamTileBytes(tasks);
   for (int64_t i = 0; i < n; ++i) {
-    tilings[i] = MakeTiling(tasks[static_cast<size_t>(i)], context, tiles);
+    tilings[i] = MakeTiling(tasks[static_cast<size_t>(i)], context, stream_bytes, tiles);
     tiles += tilings[i].row_tiles * tilings[i].token_tiles;
     scratch_floats = std::max<int64_t>(scratch_floats, tilings[i].kernel->scratch_floats);
   }

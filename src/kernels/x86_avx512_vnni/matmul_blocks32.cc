@@ -6,7 +6,7 @@ namespace octet {
 namespace {
 
 /// isum[t] of block b: Σ (code - offset) · activation.
-template <class C, int N>
+template <class C, int N, bool kAhead>
 void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*start)[16],
                __m512i* isum) {
   __m512i low[N], high[N];
@@ -16,7 +16,7 @@ void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*
   }
   for (int w = 0; w < 4; ++w) {
     __m512i low_codes, high_codes;
-    C::Codes(main, b, w, &low_codes, &high_codes);
+    C::template Codes<kAhead>(main, b, w, &low_codes, &high_codes);
     for (int t = 0; t < N; ++t) {
       low[t] = _mm512_dpbusd_epi32(low[t], low_codes, x.Four(t, 32 * b + 4 * w));
       high[t] = _mm512_dpbusd_epi32(high[t], high_codes, x.Four(t, 32 * b + 16 + 4 * w));
@@ -28,21 +28,20 @@ void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*
 /// A float scale a block, and with kMins an offset: value = d · (code - kOffset) + m.
 template <class C, bool kMins>
 struct FloatBlocks {
-  static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
+  static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0,
+                       kGroup = 8;
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte*, const StepX<N>& x, __m512* acc) {
     alignas(64) int32_t start[N][16];
     OffsetStarts(x, C::kOffset, start);
     const std::byte* scales = main + 64 * C::kWords;
-    for (int i = 0; i < (kMins ? 8 : 4); ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(scales + 64 * i + kPrefetchBytes), _MM_HINT_T0);
-    }
+    for (int i = 0; kAhead && i < (kMins ? 8 : 4); ++i) AskAhead(scales + 64 * i);
     __m512 v[N];
     for (int t = 0; t < N; ++t) v[t] = _mm512_setzero_ps();
     for (int b = 0; b < 8; ++b) {
       __m512i isum[N];
-      BlockSums<C, N>(main, b, x, start, isum);
+      BlockSums<C, N, kAhead>(main, b, x, start, isum);
       const __m512 d = LoadHalves(scales + 32 * b);
       for (int t = 0; t < N; ++t) v[t] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(isum[t]), v[t]);
       if (!kMins) continue;
@@ -57,21 +56,21 @@ struct FloatBlocks {
 };
 
 struct Iq4_Xs {
-  static constexpr int kMainBytes = 2112, kTailBytes = 64;
+  static constexpr int kMainBytes = 2112, kTailBytes = 64, kGroup = 8;
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     alignas(64) int32_t start[N][16];
     OffsetStarts(x, Iq4Codes::kOffset, start);
     // Group g: bits 4g of `low`, 2g of `top`.
-    const __m512i low = LoadWord(main, 32);
+    const __m512i low = LoadWord<kAhead>(main, 32);
     const __m512i top =
         _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(tail)));
     __m512i total[N];
     for (int t = 0; t < N; ++t) total[t] = _mm512_setzero_si512();
     for (int g = 0; g < 8; ++g) {
       __m512i isum[N];
-      BlockSums<Iq4Codes, N>(main, g, x, start, isum);
+      BlockSums<Iq4Codes, N, kAhead>(main, g, x, start, isum);
       const __m512i low_bits =
           _mm512_and_si512(_mm512_srl_epi32(low, _mm_cvtsi32_si128(4 * g)), _mm512_set1_epi32(15));
       const __m512i top_bits =

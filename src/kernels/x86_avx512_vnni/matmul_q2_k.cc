@@ -5,7 +5,7 @@ namespace octet {
 namespace {
 
 struct Q2_K {
-  static constexpr int kMainBytes = 1280, kTailBytes = 64;
+  static constexpr int kMainBytes = 1280, kTailBytes = 64, kGroup = 4;
 
   /// Σ min · (sum of the group's activation codes) of token t. A scale word holds groups 4i … 4i +
   /// 3, its even and odd bytes are pairs of int16: groups (0,2) and (1,3).
@@ -29,11 +29,11 @@ struct Q2_K {
     return sum;
   }
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     const __m512i crumb = _mm512_set1_epi8(3);
     __m512i words[4];
-    for (int i = 0; i < 4; ++i) words[i] = LoadWord(main, 16 + i);
+    for (int i = 0; i < 4; ++i) words[i] = LoadWord<kAhead>(main, 16 + i);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
     for (int h = 0; h < 2; ++h) {
@@ -42,7 +42,7 @@ struct Q2_K {
         for (int t = 0; t < N; ++t)
           for (int run = 0; run < 4; ++run) sum[t][run] = _mm512_setzero_si512();
         for (int g = 4 * quad; g < 4 * quad + 4; ++g) {
-          const __m512i word = LoadWord(main, 8 * h + g);
+          const __m512i word = LoadWord<kAhead>(main, 8 * h + g);
 #pragma GCC unroll 4
           for (int run = 0; run < 4; ++run) {
             const __m512i code =

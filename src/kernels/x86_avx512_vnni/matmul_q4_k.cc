@@ -10,9 +10,10 @@ struct GroupScales {
   __m512i scale[8], min_pair[4];
 };
 
+template <bool kAhead>
 GroupScales UnpackScales(const std::byte* main, int word) {
-  const __m512i z0 = LoadWord(main, word), z1 = LoadWord(main, word + 1),
-                z2 = LoadWord(main, word + 2);
+  const __m512i z0 = LoadWord<kAhead>(main, word), z1 = LoadWord<kAhead>(main, word + 1),
+                z2 = LoadWord<kAhead>(main, word + 2);
   const __m512i six = _mm512_set1_epi8(0x3f), low = _mm512_set1_epi8(0x0f),
                 top = _mm512_set1_epi8(0x30), even = _mm512_set1_epi32(0x00ff00ff);
   // Byte g of `first` is group g's field, of `second` that of group g + 4.
@@ -59,12 +60,12 @@ void AddStep(const std::byte* tail, const GroupScales& scales, const __m512i* is
 }
 
 struct Q4_K {
-  static constexpr int kMainBytes = 2240, kTailBytes = 64;
+  static constexpr int kMainBytes = 2240, kTailBytes = 64, kGroup = 8;
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     const __m512i low_mask = _mm512_set1_epi8(0x0f), high_mask = _mm512_set1_epi8(-16);
-    const GroupScales scales = UnpackScales(main, 32);
+    const GroupScales scales = UnpackScales<kAhead>(main, 32);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 4
@@ -72,7 +73,7 @@ struct Q4_K {
       __m512i low[N], high[N];
       for (int t = 0; t < N; ++t) low[t] = high[t] = _mm512_setzero_si512();
       for (int g = 0; g < 8; ++g) {
-        const __m512i word = LoadWord(main, 8 * p + g);
+        const __m512i word = LoadWord<kAhead>(main, 8 * p + g);
         const __m512i low_codes = _mm512_and_si512(word, low_mask);
         const __m512i high_codes = _mm512_and_si512(word, high_mask);  // 16 times the code
         for (int t = 0; t < N; ++t) {
@@ -91,12 +92,12 @@ struct Q4_K {
 };
 
 struct Q5_K {
-  static constexpr int kMainBytes = 2752, kTailBytes = 64;
+  static constexpr int kMainBytes = 2752, kTailBytes = 64, kGroup = 8;
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     const __m512i low_mask = _mm512_set1_epi8(0x0f), fifth = _mm512_set1_epi8(0x10);
-    const GroupScales scales = UnpackScales(main, 40);
+    const GroupScales scales = UnpackScales<kAhead>(main, 40);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 4
@@ -104,10 +105,10 @@ struct Q5_K {
       __m512i low[N], high[N];
       for (int t = 0; t < N; ++t) low[t] = high[t] = _mm512_setzero_si512();
       for (int g = 0; g < 8; ++g) {
-        const __m512i word = LoadWord(main, 8 * p + g);
+        const __m512i word = LoadWord<kAhead>(main, 8 * p + g);
         // Bit b of a byte is the fifth bit of group b; moved to bit 4.
         const __m512i bits =
-            p == 0 ? LoadWord(main, 32 + g) : _mm512_load_si512(main + 64 * (32 + g));
+            p == 0 ? LoadWord<kAhead>(main, 32 + g) : _mm512_load_si512(main + 64 * (32 + g));
         const auto code = [&](__m512i nibbles, int group) {
           const __m512i moved = group < 4
                                     ? _mm512_slli_epi16(bits, static_cast<unsigned>(4 - group))

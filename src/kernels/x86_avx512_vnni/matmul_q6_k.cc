@@ -15,13 +15,15 @@ void AddStep(const std::byte* tail, const __m512i* isum, const StepX<N>& x, __m5
 }
 
 struct Q6_K {
-  static constexpr int kMainBytes = 3328, kTailBytes = 32;
+  static constexpr int kMainBytes = 3328, kTailBytes = 32, kGroup = 4;
 
   /// The codes of runs 0…3 (32 values each) of half h at word g of the runs.
+  template <bool kAhead>
   static void Codes(const std::byte* main, int h, int g, __m512i* code) {
     const __m512i nibble = _mm512_set1_epi8(0x0f), crumb = _mm512_set1_epi8(0x30);
-    const __m512i a = LoadWord(main, 16 * h + g), b = LoadWord(main, 16 * h + 8 + g);
-    const __m512i top = LoadWord(main, 32 + 8 * h + g);
+    const __m512i a = LoadWord<kAhead>(main, 16 * h + g),
+                  b = LoadWord<kAhead>(main, 16 * h + 8 + g);
+    const __m512i top = LoadWord<kAhead>(main, 32 + 8 * h + g);
     // (nibble & x) | (~nibble & y): y has only bits 4 and 5.
     const auto join = [&](__m512i x, __m512i y) {
       return _mm512_ternarylogic_epi32(nibble, x, _mm512_and_si512(y, crumb), 0xca);
@@ -32,7 +34,7 @@ struct Q6_K {
     code[3] = join(_mm512_srli_epi16(b, 4), _mm512_srli_epi16(top, 2));
   }
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     alignas(64) int32_t start[N][16];
     OffsetStarts(x, 32, start);
@@ -40,7 +42,8 @@ struct Q6_K {
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
-      const __m512i scales[2] = {LoadWord(main, 48 + 2 * h), LoadWord(main, 49 + 2 * h)};
+      const __m512i scales[2] = {LoadWord<kAhead>(main, 48 + 2 * h),
+                                 LoadWord<kAhead>(main, 49 + 2 * h)};
       for (int quad = 0; quad < 2; ++quad) {  // the 16 values of each run that form a group
         __m512i sum[N][4];
         for (int t = 0; t < N; ++t)
@@ -48,7 +51,7 @@ struct Q6_K {
             sum[t][run] = _mm512_set1_epi32(start[t][8 * h + 2 * run + quad]);
         for (int g = 4 * quad; g < 4 * quad + 4; ++g) {
           __m512i code[4];
-          Codes(main, h, g, code);
+          Codes<kAhead>(main, h, g, code);
           for (int t = 0; t < N; ++t)
             for (int run = 0; run < 4; ++run)
               sum[t][run] = _mm512_dpbusd_epi32(sum[t][run], code[run],
@@ -66,11 +69,13 @@ struct Q6_K {
 };
 
 struct Q3_K {
-  static constexpr int kMainBytes = 1728, kTailBytes = 32;
+  static constexpr int kMainBytes = 1728, kTailBytes = 32, kGroup = 4;
 
   /// Scales of groups 4i … 4i + 3 as bytes, 0…63; 32 above their value.
+  template <bool kAhead>
   static void UnpackScales(const std::byte* main, __m512i* scales) {
-    const __m512i z0 = LoadWord(main, 24), z1 = LoadWord(main, 25), z2 = LoadWord(main, 26);
+    const __m512i z0 = LoadWord<kAhead>(main, 24), z1 = LoadWord<kAhead>(main, 25),
+                  z2 = LoadWord<kAhead>(main, 26);
     const __m512i low = _mm512_set1_epi8(0x0f), top = _mm512_set1_epi8(0x30);
     const auto join = [&](__m512i low_bits, __m512i high_bits) {
       return _mm512_or_si512(_mm512_and_si512(low_bits, low), _mm512_and_si512(high_bits, top));
@@ -81,13 +86,13 @@ struct Q3_K {
     scales[3] = join(_mm512_srli_epi32(z1, 4), _mm512_srli_epi32(z2, 2));
   }
 
-  template <int N>
+  template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
     const __m512i crumb = _mm512_set1_epi8(3), third = _mm512_set1_epi8(4);
     alignas(64) int32_t start[N][16];
     OffsetStarts(x, 4, start);
     __m512i scales[4];
-    UnpackScales(main, scales);
+    UnpackScales<kAhead>(main, scales);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 2
@@ -98,9 +103,9 @@ struct Q3_K {
           for (int run = 0; run < 4; ++run)
             sum[t][run] = _mm512_set1_epi32(start[t][8 * h + 2 * run + quad]);
         for (int g = 4 * quad; g < 4 * quad + 4; ++g) {
-          const __m512i word = LoadWord(main, 8 * h + g);
+          const __m512i word = LoadWord<kAhead>(main, 8 * h + g);
           const __m512i bits =
-              h == 0 ? LoadWord(main, 16 + g) : _mm512_load_si512(main + 64 * (16 + g));
+              h == 0 ? LoadWord<kAhead>(main, 16 + g) : _mm512_load_si512(main + 64 * (16 + g));
 #pragma GCC unroll 4
           for (int run = 0; run < 4; ++run) {
             const int group = 4 * h + run;  // bit of the byte that is the third bit of this run

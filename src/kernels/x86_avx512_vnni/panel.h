@@ -10,9 +10,10 @@
 namespace octet {
 namespace {
 
-// Lines are fetched into the first-level cache this far ahead of their use, about two steps of
-// Q4_K: a core that waits for each step reads at 60 % of what it can.
-constexpr int64_t kPrefetchBytes = 4608;
+// Lines are asked for twice: far ahead into the second-level cache, which can wait for many more of
+// them than the first, and then from there. Only so is a core that also computes fast enough; one
+// that waits for each step reads at 60 % of what it can.
+constexpr int64_t kFarBytes = 4096, kNearBytes = 1024;
 
 /// The activations of N tokens in one step.
 template <int N>
@@ -28,10 +29,18 @@ struct StepX {
   __m512 Scale(int t) const { return _mm512_set1_ps(block[t].scale); }
 };
 
-/// One 64-byte word of the panel, whose successor some steps on is asked for.
+/// Asks for the lines that follow the one at `p` in the stream.
+inline void AskAhead(const std::byte* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p + kFarBytes), _MM_HINT_T1);
+  _mm_prefetch(reinterpret_cast<const char*>(p + kNearBytes), _MM_HINT_T0);
+}
+
+/// One 64-byte word of the panel; kAhead: the first to read it, so that its successors are asked
+/// for.
+template <bool kAhead = true>
 inline __m512i LoadWord(const std::byte* main, int word) {
   const std::byte* p = main + 64 * word;
-  _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
+  if constexpr (kAhead) AskAhead(p);
   return _mm512_load_si512(p);
 }
 
@@ -93,37 +102,68 @@ inline void StoreRows(const MatmulArgs& args, int64_t token, int64_t row, __m512
   _mm512_mask_storeu_ps(args.y + token * args.y_stride + row, mask, values);
 }
 
-/// N tokens from token t on of the panel that starts at `row`.
-template <class F, int N>
-void RunTokens(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
-  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
-  __m512 acc[N];
-  for (int i = 0; i < N; ++i) acc[i] = _mm512_setzero_ps();
-  for (int64_t s = 0; s < steps; ++s) {
-    const StepPlace<F> place(panel, s, steps);
-    F::template Step<N>(place.main, place.tail, StepX<N>{args.xq + s * args.xq_tokens + t}, acc);
-  }
-  for (int i = 0; i < N; ++i) StoreRows(args, t + i, row, acc[i]);
-}
-
-/// Calls run.template operator()<N>(t) for groups of at most four tokens.
-template <class Run>
+/// Calls run.template operator()<N, kFirst>(t) for groups of at most F::kGroup tokens that share
+/// the unpacked codes; kFirst: t is 0.
+template <class F, class Run>
 void ForTokenGroups(int64_t tokens, Run run) {
+  const auto group = [&]<int N>(int64_t t) {
+    if (t == 0) {
+      run.template operator()<N, true>(t);
+    } else {
+      run.template operator()<N, false>(t);
+    }
+  };
   int64_t t = 0;
-  for (; t + 4 <= tokens; t += 4) run.template operator()<4>(t);
+  if constexpr (F::kGroup == 8) {
+    for (; t + 8 <= tokens; t += 8) group.template operator()<8>(t);
+  }
+  for (; t + 4 <= tokens; t += 4) group.template operator()<4>(t);
   switch (tokens - t) {
     case 3:
-      run.template operator()<3>(t);
+      group.template operator()<3>(t);
       break;
     case 2:
-      run.template operator()<2>(t);
+      group.template operator()<2>(t);
       break;
     case 1:
-      run.template operator()<1>(t);
+      group.template operator()<1>(t);
       break;
     default:
       break;
   }
+}
+
+/// One token and a panel: its sums stay in a register.
+template <class F>
+void RunOneToken(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  __m512 acc = _mm512_setzero_ps();
+  for (int64_t s = 0; s < steps; ++s) {
+    const StepPlace<F> place(panel, s, steps);
+    F::template Step<1, true>(place.main, place.tail, StepX<1>{args.xq + s * args.xq_tokens + t},
+                              &acc);
+  }
+  StoreRows(args, t, row, acc);
+}
+
+constexpr int64_t kFewTokens = 32;  // whose sums lie in memory during a panel
+
+/// Up to kFewTokens tokens from t on and a panel. Steps are outermost: a step comes from memory
+/// once, and is in the first-level cache for all groups of tokens but the first.
+template <class F>
+void RunTokens(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
+  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
+  const int64_t left = args.tokens - t, tokens = left < kFewTokens ? left : kFewTokens;
+  __m512 acc[kFewTokens];
+  for (int64_t i = 0; i < tokens; ++i) acc[i] = _mm512_setzero_ps();
+  for (int64_t s = 0; s < steps; ++s) {
+    const StepPlace<F> place(panel, s, steps);
+    const ActivationBlock* x = args.xq + s * args.xq_tokens + t;
+    ForTokenGroups<F>(tokens, [&]<int N, bool kFirst>(int64_t i) {
+      F::template Step<N, kFirst>(place.main, place.tail, StepX<N>{x + i}, acc + i);
+    });
+  }
+  for (int64_t i = 0; i < tokens; ++i) StoreRows(args, t + i, row, acc[i]);
 }
 
 /// Layout::kPanel16.
@@ -132,8 +172,17 @@ void MatmulPanels(const MatmulArgs& args) {
   const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
   const int64_t panel_bytes = (steps * (F::kMainBytes + F::kTailBytes) + 63) / 64 * 64;
   const std::byte* panel = args.w;
+  for (int64_t i = 0; i < kFarBytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(panel + i), _MM_HINT_T1);
+  }
   for (int64_t row = 0; row < args.rows; row += kPanelRows, panel += panel_bytes) {
-    ForTokenGroups(args.tokens, [&]<int N>(int64_t t) { RunTokens<F, N>(args, panel, row, t); });
+    for (int64_t t = 0; t < args.tokens; t += kFewTokens) {
+      if (args.tokens == 1) {
+        RunOneToken<F>(args, panel, row, t);
+      } else {
+        RunTokens<F>(args, panel, row, t);
+      }
+    }
   }
 }
 
@@ -159,9 +208,9 @@ void MatmulRowMajor(const MatmulArgs& args) {
                                         : nullptr;
         }
         args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
-        ForTokenGroups(tokens, [&]<int N>(int64_t t) {
+        ForTokenGroups<F>(tokens, [&]<int N, bool kFirst>(int64_t t) {
           const StepX<N> x{args.xq + s * args.xq_tokens + chunk + t};
-          F::template Step<N>(step, step + F::kMainBytes, x, acc + t);
+          F::template Step<N, false>(step, step + F::kMainBytes, x, acc + t);
         });
       }
       for (int64_t t = 0; t < tokens; ++t) StoreRows(args, chunk + t, row, acc[t]);
