@@ -115,6 +115,23 @@ void AddDataFlags(CLI::App& command, TrainOptions& o) {
   command.add_option("--accumulate", o.accumulate, "Micro-batches an update")->group(group);
 }
 
+void AddAdapterFlags(CLI::App& command, TrainOptions& o) {
+  const char* group = "Adapters";
+  command
+      .add_option("--lora-rank", o.lora_rank,
+                  "Train adapters of this rank beside the frozen, even quantised, weights")
+      ->group(group);
+  command
+      .add_option("--lora-alpha", o.lora_alpha,
+                  "Their scale is alpha / rank (default: twice the rank)")
+      ->group(group);
+  command
+      .add_option("--lora-targets", o.lora_targets,
+                  "Matrices with one: q_proj, k_proj, v_proj, o_proj, w1, w2, w3, gate")
+      ->delimiter(',')
+      ->group(group);
+}
+
 void AddObjectiveFlags(CLI::App& command, TrainOptions& o) {
   const char* group = "Objective";
   command.add_option("--objective", o.objective, "tokens, dpo, ipo, orpo or simpo")->group(group);
@@ -185,6 +202,7 @@ void Add_train(CLI::App& app) {
   AddRunFlags(*command, *flags);
   AddModelFlags(*command, flags->options);
   AddDataFlags(*command, flags->options);
+  AddAdapterFlags(*command, flags->options);
   AddObjectiveFlags(*command, flags->options);
   AddOptimiserFlags(*command, flags->options);
   OnRun(command, [command, flags] { return Run(*command, *flags); });

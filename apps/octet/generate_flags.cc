@@ -84,6 +84,10 @@ void AddPenaltyFlags(CLI::App& command, GenerateFlags& flags) {
 void AddLoadFlags(CLI::App& command, LoadOptions& load) {
   command.add_option("-m,--model", load.model,
                      "Folder or GGUF file; without it the model inside the program");
+  command
+      .add_option("--lora", load.adapter,
+                  "Adapters beside the weights: a PEFT or Mistral folder, and how much of them")
+      ->type_name("FOLDER[:SCALE]");
   command.add_option("--threads", load.threads, "Threads; 0: one a physical core");
   command.add_option("--ctx", load.context,
                      "Tokens of prompt and answer together; 0: the model's, at most 8192");

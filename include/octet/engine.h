@@ -20,6 +20,8 @@ namespace octet {
 struct LoadOptions {
   /// A Hugging Face or Mistral folder, or a GGUF file; empty: the model inside the program.
   std::string model;
+  /// "FOLDER[:SCALE]": adapters beside the weights, PEFT's or Mistral's; empty: none.
+  std::string adapter;
   int threads = 0;  // ≤ 0: one a physical core this process may use
   /// Tokens of prompt and answer together; 0: the model's own context, at most 8192, as keys and
   /// values of longer ones take gigabytes.

@@ -40,6 +40,12 @@ struct TrainOptions {
   int64_t held_out = 0;     // documents at the end of every source that are never learned
   std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else mistral-v1
 
+  /// Above 0: adapters of that rank are trained beside the frozen weights of `model`, in whatever
+  /// format it has; the checkpoints are PEFT folders.
+  int64_t lora_rank = 0;
+  double lora_alpha = 0;  // 0: twice the rank
+  std::vector<std::string> lora_targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
+
   std::string objective = "tokens";  // tokens, dpo, ipo, kto, orpo, simpo
   double beta = 0.1, label_smoothing = 0, gamma = 0.5, lambda = 0.1;
   double balance = 0.01, router_z = 0.001;  // coefficients of the router's losses

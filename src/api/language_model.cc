@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 
 #include "api/guard.h"
 #include "api/load_model.h"
@@ -40,6 +41,29 @@ Result<EngineOptions> ReadOptions(const LoadOptions& options, const ModelConfig&
   return o;
 }
 
+/// "FOLDER[:SCALE]" beside the model's weights.
+Status AttachAdapter(const std::string& text, Model& model, std::unique_ptr<Adapters>& out) {
+  if (text.empty()) return {};
+  std::string path = text;
+  double scale = 1;
+  if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
+    char* end = nullptr;
+    const std::string number = text.substr(colon + 1);
+    scale = std::strtod(number.c_str(), &end);
+    if (number.empty() || *end != '\0') {
+      return Err(ErrorCode::kInvalidArgument,
+                 "adapter \"{}\": \"{}\" is not a number; expected FOLDER or FOLDER:SCALE", text,
+                 number);
+    }
+    path = text.substr(0, colon);
+  }
+  OCTET_ASSIGN(Adapters adapters, Adapters::Load(path, model.config()));
+  adapters.Scale(scale);
+  out = std::make_unique<Adapters>(std::move(adapters));
+  out->AttachTo(model.mutable_weights());
+  return {};
+}
+
 ModelInfo Describe(const Model& model, const Engine& engine) {
   const ModelConfig& config = model.config();
   const ParameterCount count = CountParameters(config);
@@ -70,6 +94,7 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
         engine_options.max_context * KvCache::BytesPerToken(config, engine_options.kv_format);
     OCTET_ASSIGN(impl->model, LoadWeights(std::move(loaded.checkpoint), config,
                                           {options, engine_options, kv_bytes}));
+    OCTET_TRY(AttachAdapter(options.adapter, *impl->model, impl->adapters));
     OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
                                                              *impl->tokenizer, impl->draft_model));
     OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "model/lora.h"
 #include "model/weights.h"
 #include "octet/engine.h"
 #include "text/chat_template.h"
@@ -14,6 +15,7 @@ namespace octet {
 
 struct LanguageModel::Impl {
   std::unique_ptr<Model> model;
+  std::unique_ptr<Adapters> adapters;  // beside the model's weights; null: none
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Model> draft_model;  // null: none
   std::unique_ptr<Engine> engine;      // last: it refers to those above

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <memory>
 #include <numbers>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -16,6 +15,7 @@
 #include "ptq/model_metadata.h"
 #include "text/chat_template.h"
 #include "train/initial.h"
+#include "train/trained_model.h"
 #include "train/trainer.h"
 
 namespace octet {
@@ -89,42 +89,48 @@ ModelConfig ConfigOf(const TrainOptions& o, int64_t vocab_size) {
   return c;
 }
 
-/// What the run begins with.
-struct Start {
-  ModelConfig config;
-  Parameters weights;
-};
-
-Result<Start> Begin(const TrainOptions& options, const Tokenizer& tokenizer, ThreadPool& pool) {
-  if (options.model.empty()) {
-    const ModelConfig config = ConfigOf(options, tokenizer.vocab_size());
-    // The one check of shapes, through the words of the file that will hold them.
-    Checkpoint checkpoint;
-    checkpoint.kind = CheckpointKind::kHuggingFace;
-    checkpoint.path = options.output;
-    checkpoint.config = HfConfigOf(config, nullptr, "float32");
-    checkpoint.tensors = std::make_unique<MappedTensors>();
-    const auto checked = ReadModelConfig(checkpoint);
-    if (!checked) {
-      return Err(ErrorCode::kInvalidArgument, "the shape of the model: {}",
-                 checked.error().message);
-    }
-    OCTET_ASSIGN(Parameters weights, InitialWeights(config, options.seed, pool));
-    return Start{config, std::move(weights)};
+Result<TrainedModel> BeginNew(const TrainOptions& options, const Tokenizer& tokenizer) {
+  if (options.lora_rank > 0) {
+    return Err(ErrorCode::kInvalidArgument,
+               "adapters stand beside a model's weights; give the model to begin from");
   }
+  const ModelConfig config = ConfigOf(options, tokenizer.vocab_size());
+  // The one check of shapes, through the words of the file that will hold them.
+  Checkpoint checkpoint;
+  checkpoint.kind = CheckpointKind::kHuggingFace;
+  checkpoint.path = options.output;
+  checkpoint.config = HfConfigOf(config, nullptr, "float32");
+  checkpoint.tensors = std::make_unique<MappedTensors>();
+  const auto checked = ReadModelConfig(checkpoint);
+  if (!checked)
+    return Err(ErrorCode::kInvalidArgument, "the shape of the model: {}", checked.error().message);
+  ThreadPool pool(options.threads);
+  OCTET_ASSIGN(Parameters weights, InitialWeights(config, options.seed, pool));
+  return TrainWeights(config, std::move(weights));
+}
+
+Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tokenizer) {
   OCTET_ASSIGN(Checkpoint checkpoint, OpenCheckpoint(options.model));
-  OCTET_ASSIGN(const std::unique_ptr<Model> model, Model::Load(std::move(checkpoint)));
+  OCTET_ASSIGN(std::unique_ptr<Model> model, Model::Load(std::move(checkpoint)));
   ModelConfig config = model->config();
-  OCTET_ASSIGN(Parameters weights, DecodeWeights(*model));
-  ToHalvesPairing(config, weights);
-  config.context_len = std::max(config.context_len, options.context);
   if (tokenizer.vocab_size() > config.vocab_size) {
     return Err(ErrorCode::kInvalidArgument,
                "the tokenizer has {} tokens, the model {}; give the tokenizer the model was made "
                "with",
                tokenizer.vocab_size(), config.vocab_size);
   }
-  return Start{config, std::move(weights)};
+  if (options.lora_rank > 0) {
+    const double alpha =
+        options.lora_alpha > 0 ? options.lora_alpha : 2 * static_cast<double>(options.lora_rank);
+    OCTET_ASSIGN(Adapters adapters,
+                 Adapters::Create(config, {options.lora_rank, alpha, options.lora_targets}));
+    adapters.Initialise(options.seed);
+    return TrainAdapters(std::move(model), std::move(adapters));
+  }
+  OCTET_ASSIGN(Parameters weights, DecodeWeights(*model));
+  ToHalvesPairing(config, weights);
+  config.context_len = std::max(config.context_len, options.context);
+  return TrainWeights(config, std::move(weights));
 }
 
 /// "NAME=PATH[,PATH…][@WEIGHT]".
@@ -217,6 +223,7 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
   };
   add("seed", o.seed);
   add("objective", o.objective);
+  if (o.lora_rank > 0) add("lora-rank", o.lora_rank);
   add("context", o.context);
   add("batch-tokens", o.batch_tokens);
   add("accumulate", o.accumulate);
@@ -290,28 +297,24 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
     sources.push_back(std::move(source));
   }
   OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
-  std::optional<Start> start;
-  {
-    ThreadPool pool(options.threads);
-    OCTET_ASSIGN(Start begun, Begin(options, *tokenizer, pool));
-    start = std::move(begun);
-  }
-  const ModelConfig config = start->config;
+  OCTET_ASSIGN(TrainedModel trained, options.model.empty() ? BeginNew(options, *tokenizer)
+                                                           : BeginFrom(options, *tokenizer));
+  const ModelConfig config = trained.model->config();
   OCTET_ASSIGN(Mixture mixture,
                Mixture::Create(std::move(sources), {options.seed, config.vocab_size,
                                                     options.context, options.batch_tokens}));
   OCTET_ASSIGN(const Objective objective, ObjectiveOf(options, mixture.kind()));
   OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective));
   trainer_options.identity = IdentityOf(options, mixture, config);
-  trainer_options.companions = CompanionsOf(config, *tokenizer);
+  if (options.lora_rank == 0) trainer_options.companions = CompanionsOf(config, *tokenizer);
   OCTET_ASSIGN(const std::vector<double> bytes_per_token,
                HeldOutBytes(mixture, config, *tokenizer, options.context));
   std::vector<std::string> names;
   for (const Source& source : mixture.sources()) names.push_back(source.name);
 
   OCTET_ASSIGN(const std::unique_ptr<Trainer> trainer,
-               Trainer::Create(config, std::move(start->weights), std::move(mixture),
-                               std::move(trainer_options), options.threads, SelectKernels(isa)));
+               Trainer::Create(std::move(trained), std::move(mixture), std::move(trainer_options),
+                               options.threads, SelectKernels(isa)));
   if (options.resume) OCTET_TRY(trainer->Resume());
   OCTET_TRY(trainer->PrepareReference());
   TrainReport report;

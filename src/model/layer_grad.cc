@@ -27,7 +27,8 @@ void RouterBackward(const LayerGradTask& task, View<const float, 2> d_weights, V
                     task.step.layer, acts.router_logits, d_logits},
                    context);
   }
-  const LinearGradWeightTask weight{acts.ffn_in, d_logits, task.grads.router};
+  const LinearGradWeightTask weight{acts.ffn_in, d_logits, task.grads.router, &task.weights.router,
+                                    task.grads.adapter_router};
   LinearGradWeight({&weight, 1}, context);
   const LinearGradInputTask input{&task.weights.router, d_logits, d_x, true};
   LinearGradInput({&input, 1}, context);
@@ -64,7 +65,7 @@ void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& c
   const LayerWeights& w = task.weights;
   const int64_t rows = d_h.shape[0];
   auto d_attn = context.scratch.Matrix<float>(rows, c.q_dim());
-  const LinearGradWeightTask wo{acts.attn, d_h, task.grads.wo};
+  const LinearGradWeightTask wo{acts.attn, d_h, task.grads.wo, &w.wo, task.grads.adapter_o};
   LinearGradWeight({&wo, 1}, context);
   const LinearGradInputTask through_wo{&w.wo, d_h, d_attn};
   LinearGradInput({&through_wo, 1}, context);
@@ -77,9 +78,10 @@ void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& c
   RopeGrad(d_q, task.step.rope, c.rope_pairing, context);
   RopeGrad(d_k, task.step.rope, c.rope_pairing, context);
 
-  const LinearGradWeightTask qkv[] = {{acts.attn_in, d_q, task.grads.wq},
-                                      {acts.attn_in, d_k, task.grads.wk},
-                                      {acts.attn_in, d_v, task.grads.wv}};
+  const LinearGradWeightTask qkv[] = {
+      {acts.attn_in, d_q, task.grads.wq, &w.wq, task.grads.adapter_q},
+      {acts.attn_in, d_k, task.grads.wk, &w.wk, task.grads.adapter_k},
+      {acts.attn_in, d_v, task.grads.wv, &w.wv, task.grads.adapter_v}};
   LinearGradWeight(qkv, context);
   auto d_x = context.scratch.Matrix<float>(rows, c.d_model);
   // One after another: they add to the same rows.

@@ -5,39 +5,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/role_slots.h"
 
 namespace octet {
 namespace {
 
 constexpr int64_t kAlignFloats = 16;
-
-WeightMatrix* MatrixOf(Weights& weights, const TensorSpec& spec) {
-  if (spec.role == TensorRole::kEmbedding) return &weights.embedding;
-  if (spec.role == TensorRole::kHead) return &weights.head;
-  if (spec.layer < 0) return nullptr;
-  LayerWeights& layer = weights.layers[static_cast<size_t>(spec.layer)];
-  Expert& expert = layer.experts[static_cast<size_t>(std::max(spec.expert, 0))];
-  switch (spec.role) {
-    case TensorRole::kWq:
-      return &layer.wq;
-    case TensorRole::kWk:
-      return &layer.wk;
-    case TensorRole::kWv:
-      return &layer.wv;
-    case TensorRole::kWo:
-      return &layer.wo;
-    case TensorRole::kRouter:
-      return &layer.router;
-    case TensorRole::kW1:
-      return &expert.w1;
-    case TensorRole::kW2:
-      return &expert.w2;
-    case TensorRole::kW3:
-      return &expert.w3;
-    default:
-      return nullptr;
-  }
-}
 
 View<const float, 1>& VectorOf(Weights& weights, const TensorSpec& spec) {
   if (spec.role == TensorRole::kFinalNorm) return weights.final_norm;
@@ -71,7 +44,7 @@ Weights WeightsOver(const ModelConfig& config, Parameters& parameters) {
       VectorOf(weights, tensor.spec) = MakeView(static_cast<const float*>(data), shape[0]);
       continue;
     }
-    WeightMatrix* matrix = MatrixOf(weights, tensor.spec);
+    WeightMatrix* matrix = MatrixSlot(weights, tensor.spec);
     CHECK(matrix != nullptr);
     *matrix = {tensor.name, Format::kF32, Layout::kRowMajor,
                shape[0],    shape[1],     reinterpret_cast<const std::byte*>(data)};
@@ -81,6 +54,34 @@ Weights WeightsOver(const ModelConfig& config, Parameters& parameters) {
 }
 
 }  // namespace
+
+WeightMatrix* MatrixSlot(Weights& weights, const TensorSpec& spec) {
+  if (spec.role == TensorRole::kEmbedding) return &weights.embedding;
+  if (spec.role == TensorRole::kHead) return &weights.head;
+  if (spec.layer < 0) return nullptr;
+  LayerWeights& layer = weights.layers[static_cast<size_t>(spec.layer)];
+  Expert& expert = layer.experts[static_cast<size_t>(std::max(spec.expert, 0))];
+  switch (spec.role) {
+    case TensorRole::kWq:
+      return &layer.wq;
+    case TensorRole::kWk:
+      return &layer.wk;
+    case TensorRole::kWv:
+      return &layer.wv;
+    case TensorRole::kWo:
+      return &layer.wo;
+    case TensorRole::kRouter:
+      return &layer.router;
+    case TensorRole::kW1:
+      return &expert.w1;
+    case TensorRole::kW2:
+      return &expert.w2;
+    case TensorRole::kW3:
+      return &expert.w3;
+    default:
+      return nullptr;
+  }
+}
 
 Result<Parameters> Parameters::Create(const ModelConfig& config, std::string_view what) {
   Parameters parameters;
@@ -110,9 +111,17 @@ Gradients ViewsOf(const ModelConfig& config, Parameters& parameters) {
         Mutable(layer.attn_norm), Mutable(layer.ffn_norm), Mutable(layer.wq),     Mutable(layer.wk),
         Mutable(layer.wv),        Mutable(layer.wo),       Mutable(layer.router), {}};
     for (const Expert& e : layer.experts)
-      views.experts.push_back({Mutable(e.w1), Mutable(e.w3), Mutable(e.w2)});
+      views.experts.push_back({Mutable(e.w1), Mutable(e.w3), Mutable(e.w2), {}, {}, {}});
     g.layers.push_back(std::move(views));
   }
+  return g;
+}
+
+Gradients FrozenGradients(const ModelConfig& config) {
+  Gradients g;
+  g.layers.resize(static_cast<size_t>(config.n_layers));
+  for (LayerGradients& layer : g.layers)
+    layer.experts.resize(static_cast<size_t>(config.feed_forwards()));
   return g;
 }
 
@@ -130,7 +139,7 @@ Result<Parameters> DecodeWeights(const Model& model) {
       std::copy_n(vector.data, vector.shape[0], out);
       continue;
     }
-    const WeightMatrix& matrix = *MatrixOf(weights, tensor.spec);
+    const WeightMatrix& matrix = *MatrixSlot(weights, tensor.spec);
     if (matrix.layout != Layout::kRowMajor) {
       return Err(ErrorCode::kInvalidArgument,
                  "{}: packed weights cannot be trained; load the model without packing",

@@ -54,6 +54,7 @@ struct LayerGradients {
   View<float, 1> attn_norm, ffn_norm;
   View<float, 2> wq, wk, wv, wo, router;
   std::vector<ExpertGrads> experts;
+  AdapterGrads adapter_q, adapter_k, adapter_v, adapter_o, adapter_router;
 };
 struct Gradients {
   View<float, 2> embedding;
@@ -62,6 +63,8 @@ struct Gradients {
   std::vector<LayerGradients> layers;
 };
 Gradients ViewsOf(const ModelConfig& config, Parameters& parameters);
+/// None of them: every weight frozen.
+Gradients FrozenGradients(const ModelConfig& config);
 
 /// A model over `parameters`, which it does not own and sees change.
 std::unique_ptr<Model> ModelOver(const ModelConfig& config, Parameters& parameters);

@@ -56,6 +56,8 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
+  /// For what is attached to a model from outside (adapters), before it runs.
+  Weights& mutable_weights() { return weights_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   /// Bytes of all weight matrices as stored, and of the memory this process owns for weights.
   int64_t weight_bytes() const { return weight_bytes_; }

@@ -60,7 +60,9 @@ void GradExperts(const ExpertFfnGradTask& task, std::span<const Group> groups,
   for (const Group& g : groups) {
     const auto rows = d_y.Rows(g.first, g.count);
     inputs[i] = {&task.experts[g.index].w2, rows, d_hidden.Rows(g.first, g.count)};
-    weights[i++] = {acts.hidden.Rows(g.first, g.count), rows, task.grads[g.index].w2};
+    const ExpertGrads& grads = task.grads[g.index];
+    weights[i++] = {acts.hidden.Rows(g.first, g.count), rows, grads.w2, &task.experts[g.index].w2,
+                    grads.adapter_w2};
   }
   LinearGradInput({inputs, groups.size()}, context);
   LinearGradWeight({weights, groups.size()}, context);
@@ -69,8 +71,10 @@ void GradExperts(const ExpertFfnGradTask& task, std::span<const Group> groups,
   i = 0;
   for (const Group& g : groups) {
     const auto rows = x.Rows(g.first, g.count);
-    weights[i++] = {rows, d_hidden.Rows(g.first, g.count), task.grads[g.index].w1};
-    weights[i++] = {rows, d_up.Rows(g.first, g.count), task.grads[g.index].w3};
+    const ExpertGrads& grads = task.grads[g.index];
+    const Expert& expert = task.experts[g.index];
+    weights[i++] = {rows, d_hidden.Rows(g.first, g.count), grads.w1, &expert.w1, grads.adapter_w1};
+    weights[i++] = {rows, d_up.Rows(g.first, g.count), grads.w3, &expert.w3, grads.adapter_w3};
   }
   LinearGradWeight({weights, 2 * groups.size()}, context);
   i = 0;

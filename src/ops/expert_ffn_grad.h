@@ -6,6 +6,7 @@
 #include "ops/context.h"
 #include "ops/expert_ffn.h"
 #include "ops/expert_plan.h"
+#include "ops/lora.h"
 #include "tensor/view.h"
 
 namespace octet {
@@ -14,6 +15,7 @@ namespace octet {
 struct ExpertGrads {
   View<float, 2> w1, w3;  // [d_ff, d_model]
   View<float, 2> w2;      // [d_model, d_ff]
+  AdapterGrads adapter_w1, adapter_w3, adapter_w2;
 };
 
 struct ExpertFfnGradTask {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ops/lora.h"
 
 namespace octet {
 namespace {
@@ -158,6 +159,7 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
         1;
     RunTile(*tiling, tile - tiling->first, scratch + worker * scratch_floats);
   });
+  AddAdapters(tasks, context);
 }
 
 }  // namespace octet

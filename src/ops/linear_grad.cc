@@ -20,6 +20,8 @@ void LinearGradInput(std::span<const LinearGradInputTask> tasks, Context& contex
     products[n++] = {task.d_y, Transposed(*task.w, context), task.d_x, task.add};
   }
   Multiply({products, n}, context);
+  for (const LinearGradInputTask& task : tasks)
+    AdapterGradInput(*task.w, task.d_y, task.d_x, context);
 }
 
 void LinearGradWeight(std::span<const LinearGradWeightTask> tasks, Context& context) {
@@ -36,6 +38,9 @@ void LinearGradWeight(std::span<const LinearGradWeightTask> tasks, Context& cont
     last_x = task.x;
   }
   Multiply({products, n}, context);
+  for (const LinearGradWeightTask& task : tasks) {
+    if (task.w != nullptr) AdapterGradWeights({task.w, task.x, task.d_y, task.adapter}, context);
+  }
 }
 
 }  // namespace octet

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "ops/context.h"
+#include "ops/lora.h"
 #include "tensor/view.h"
 #include "tensor/weight_matrix.h"
 
@@ -18,10 +19,13 @@ struct LinearGradInputTask {
   bool add = false;
 };
 
-/// d_w[rows, cols] += d_yᵀ · x. A task whose d_w is empty (frozen weights) does nothing.
+/// d_w[rows, cols] += d_yᵀ · x. A task whose d_w is empty (frozen weights) leaves that out. With
+/// `w` and its adapter, the adapter's gradients too.
 struct LinearGradWeightTask {
   View<const float, 2> x, d_y;
   View<float, 2> d_w;
+  const WeightMatrix* w = nullptr;
+  AdapterGrads adapter = {};
 };
 
 /// All tasks in one go: every expert of a layer together. Tasks of one call write different

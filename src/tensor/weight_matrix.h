@@ -11,6 +11,14 @@
 
 namespace octet {
 
+/// A low-rank addition to a matrix (Hu et al. 2021): y += scale · B A x. Never owns.
+struct AdapterMatrix {
+  const float* a = nullptr;  // [rank, cols]
+  const float* b = nullptr;  // [rows, rank]
+  int64_t rank = 0;
+  float scale = 1;
+};
+
 /// Used as y[T, rows] = x[T, cols] · Wᵀ: a row holds one output's weights.
 struct WeightMatrix {
   std::string_view name;  // for messages; owned by the model
@@ -19,6 +27,7 @@ struct WeightMatrix {
   int64_t rows = 0;
   int64_t cols = 0;
   const std::byte* data = nullptr;
+  const AdapterMatrix* adapter = nullptr;  // null: none
 
   /// Of a row in the file's order.
   int64_t row_bytes() const { return FormatBytes(format, cols); }

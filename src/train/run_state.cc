@@ -1,8 +1,6 @@
 #include "train/run_state.h"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -10,7 +8,7 @@
 #include "base/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
-#include "io/safetensors_writer.h"
+#include "train/float_file.h"
 
 namespace octet {
 namespace {
@@ -22,7 +20,7 @@ constexpr char kPrefix[] = "step-";
 constexpr char kUnfinished[] = ".unfinished-";
 constexpr char kStateName[] = "training.json";
 constexpr char kWeightsName[] = "model.safetensors";
-constexpr char kMomentsFolder[] = "optimizer";
+constexpr char kStateFolder[] = "optimizer";
 
 /// Whole checkpoints by step, oldest first.
 std::vector<std::pair<int64_t, fs::path>> Checkpoints(const fs::path& folder) {
@@ -41,45 +39,18 @@ std::vector<std::pair<int64_t, fs::path>> Checkpoints(const fs::path& folder) {
   return found;
 }
 
-struct NamedValues {
-  std::string name;
-  std::vector<int64_t> shape;
-  std::span<const float> values;
-};
-
-Status WriteTensors(const fs::path& folder, const std::vector<NamedValues>& tensors) {
-  std::vector<TensorInfo> infos;
-  for (const NamedValues& t : tensors)
-    infos.push_back({t.name, Format::kF32, t.shape, t.values.size_bytes()});
-  SafetensorsWriterOptions options;
-  options.max_shard_bytes = std::numeric_limits<uint64_t>::max();
-  OCTET_ASSIGN(SafetensorsWriter writer,
-               SafetensorsWriter::Create(folder, std::move(infos), options));
-  for (const NamedValues& t : tensors) OCTET_TRY(writer.Append(std::as_bytes(t.values)));
-  return writer.Commit();
-}
-
-Status ReadTensor(const TensorSource& source, const fs::path& where, const std::string& name,
-                  std::span<float> out) {
-  const TensorInfo* info = source.Find(name);
-  if (info == nullptr || info->format != Format::kF32 || info->bytes != out.size_bytes()) {
-    return Err(ErrorCode::kCorrupt,
-               "{}: {} is {}, expected {} float values; the checkpoint is of another model",
-               where.string(), name, info == nullptr ? "missing" : "of another size", out.size());
-  }
-  OCTET_ASSIGN(const auto bytes, source.Data(*info));
-  std::memcpy(out.data(), bytes.data(), bytes.size());
-  return {};
-}
-
-std::vector<NamedValues> MomentsOf(RunTensors& tensors) {
-  std::vector<NamedValues> out;
-  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
-    const std::string& name = tensors.optimizer.tensors()[i].name;
-    out.push_back({"first." + name, tensors.shapes[i], tensors.optimizer.First(i)});
-    out.push_back({"second." + name, tensors.shapes[i], tensors.optimizer.Second(i)});
+/// Moments and average; adapters too, whose own file has another order of rows.
+std::vector<NamedFloats> StateOf(const RunTensors& tensors) {
+  std::vector<NamedFloats> out;
+  for (size_t i = 0; i < tensors.trained.tensors.size(); ++i) {
+    const TrainedTensor& tensor = tensors.trained.tensors[i];
+    const std::vector<int64_t>& shape = tensors.trained.shapes[i];
+    if (tensors.trained.adapters != nullptr)
+      out.push_back({"weight." + tensor.name, shape, tensor.weight});
+    out.push_back({"first." + tensor.name, shape, tensors.optimizer.First(i)});
+    out.push_back({"second." + tensor.name, shape, tensors.optimizer.Second(i)});
     if (tensors.average != nullptr)
-      out.push_back({"average." + name, tensors.shapes[i], tensors.average->Of(i)});
+      out.push_back({"average." + tensor.name, shape, tensors.average->Of(i)});
   }
   return out;
 }
@@ -126,13 +97,8 @@ Status SaveRun(const fs::path& folder, const RunState& state, RunTensors tensors
   fs::create_directories(unfinished, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", unfinished.string(), error.message());
 
-  std::vector<NamedValues> weights;
-  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
-    const TrainedTensor& tensor = tensors.optimizer.tensors()[i];
-    weights.push_back({tensor.name, tensors.shapes[i], tensor.weight});
-  }
-  OCTET_TRY(WriteTensors(unfinished, weights));
-  OCTET_TRY(WriteTensors(unfinished / kMomentsFolder, MomentsOf(tensors)));
+  OCTET_TRY(tensors.trained.Write(unfinished));
+  OCTET_TRY(WriteFloats(unfinished / kStateFolder, StateOf(tensors)));
   for (const auto& [file, content] : companions)
     OCTET_TRY(WriteFileAtomically(unfinished / file, content));
   // Last: a folder without it is not taken for a checkpoint, even under its final name.
@@ -174,17 +140,18 @@ Result<RunState> LoadRun(const fs::path& checkpoint, RunTensors tensors,
   }
   OCTET_TRY(CheckIdentity(checkpoint, state.identity, identity));
 
+  const bool adapters = tensors.trained.adapters != nullptr;
   MappedTensors weights, moments;
-  OCTET_TRY(AddSafetensors(weights, checkpoint / kWeightsName, OpenMode::kFull));
-  OCTET_TRY(AddSafetensors(moments, checkpoint / kMomentsFolder / kWeightsName, OpenMode::kFull));
-  for (size_t i = 0; i < tensors.optimizer.tensors().size(); ++i) {
-    const TrainedTensor& tensor = tensors.optimizer.tensors()[i];
-    OCTET_TRY(ReadTensor(weights, checkpoint, tensor.name, tensor.weight));
-    OCTET_TRY(ReadTensor(moments, checkpoint, "first." + tensor.name, tensors.optimizer.First(i)));
-    OCTET_TRY(
-        ReadTensor(moments, checkpoint, "second." + tensor.name, tensors.optimizer.Second(i)));
+  OCTET_TRY(AddSafetensors(moments, checkpoint / kStateFolder / kWeightsName, OpenMode::kFull));
+  if (!adapters) OCTET_TRY(AddSafetensors(weights, checkpoint / kWeightsName, OpenMode::kFull));
+  for (size_t i = 0; i < tensors.trained.tensors.size(); ++i) {
+    const TrainedTensor& t = tensors.trained.tensors[i];
+    OCTET_TRY(adapters ? ReadFloats(moments, checkpoint, "weight." + t.name, t.weight)
+                       : ReadFloats(weights, checkpoint, t.name, t.weight));
+    OCTET_TRY(ReadFloats(moments, checkpoint, "first." + t.name, tensors.optimizer.First(i)));
+    OCTET_TRY(ReadFloats(moments, checkpoint, "second." + t.name, tensors.optimizer.Second(i)));
     if (tensors.average != nullptr)
-      OCTET_TRY(ReadTensor(moments, checkpoint, "average." + tensor.name, tensors.average->Of(i)));
+      OCTET_TRY(ReadFloats(moments, checkpoint, "average." + t.name, tensors.average->Of(i)));
   }
   tensors.optimizer.Restore(optimizer_steps);
   if (tensors.average != nullptr) tensors.average->Restore(average_updates);

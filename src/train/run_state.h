@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "train/adamw.h"
 #include "train/mixture.h"
+#include "train/trained_model.h"
 
 namespace octet {
 
@@ -25,9 +26,9 @@ struct RunState {
 
 /// What one checkpoint is written from.
 struct RunTensors {
-  AdamW& optimizer;        // its tensors are the weights
+  const TrainedModel& trained;
+  AdamW& optimizer;        // of trained.tensors
   WeightAverage* average;  // may be null
-  std::vector<std::vector<int64_t>> shapes;
 };
 
 /// Files that stand beside the weights: config.json, tokenizer.model …, name to content.

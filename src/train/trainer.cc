@@ -29,44 +29,33 @@ bool IsDue(int64_t every, int64_t step) { return every > 0 && step % every == 0;
 
 }  // namespace
 
-Trainer::Trainer(const ModelConfig& config, Parameters weights, Mixture mixture,
-                 TrainerOptions options, int threads, const KernelTable& kernels)
-    : config_(config),
-      weights_(std::move(weights)),
+Trainer::Trainer(TrainedModel trained, Mixture mixture, TrainerOptions options, int threads,
+                 const KernelTable& kernels)
+    : trained_(std::move(trained)),
       mixture_(std::move(mixture)),
       options_(std::move(options)),
       pool_(threads),
       kernels_(kernels),
       context_{pool_, kernels_, arena_, Arithmetic::kFloat32} {}
 
-Result<std::unique_ptr<Trainer>> Trainer::Create(const ModelConfig& config, Parameters weights,
-                                                 Mixture mixture, TrainerOptions options,
-                                                 int threads, const KernelTable& kernels) {
-  std::unique_ptr<Trainer> t(new Trainer(config, std::move(weights), std::move(mixture),
-                                         std::move(options), threads, kernels));
+Result<std::unique_ptr<Trainer>> Trainer::Create(TrainedModel trained, Mixture mixture,
+                                                 TrainerOptions options, int threads,
+                                                 const KernelTable& kernels) {
+  std::unique_ptr<Trainer> t(
+      new Trainer(std::move(trained), std::move(mixture), std::move(options), threads, kernels));
   std::error_code error;
   std::filesystem::create_directories(t->options_.folder, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", t->options_.folder.string(), error.message());
-  OCTET_ASSIGN(Parameters grads, Parameters::Create(config, "gradients"));
-  t->grads_ = std::make_unique<Parameters>(std::move(grads));
-  t->model_ = ModelOver(t->config_, t->weights_);
-  t->views_ = ViewsOf(t->config_, *t->grads_);
-  t->learner_ = std::make_unique<Learner>(*t->model_, t->views_, t->options_.learner, t->context_);
-  std::vector<TrainedTensor> tensors = AllTensors(t->weights_, *t->grads_);
-  OCTET_ASSIGN(AdamW optimizer, AdamW::Create(tensors, t->options_.adamw));
+  t->learner_ = std::make_unique<Learner>(*t->trained_.model, t->trained_.gradients,
+                                          t->options_.learner, t->context_);
+  OCTET_ASSIGN(AdamW optimizer, AdamW::Create(t->trained_.tensors, t->options_.adamw));
   t->optimizer_ = std::make_unique<AdamW>(std::move(optimizer));
   if (t->options_.average_decay > 0) {
     OCTET_ASSIGN(WeightAverage average,
-                 WeightAverage::Create(std::move(tensors), t->options_.average_decay));
+                 WeightAverage::Create(t->trained_.tensors, t->options_.average_decay));
     t->average_ = std::make_unique<WeightAverage>(std::move(average));
   }
   return t;
-}
-
-RunTensors Trainer::Tensors() {
-  std::vector<std::vector<int64_t>> shapes;
-  for (const Parameters::Tensor& tensor : weights_.tensors()) shapes.push_back(tensor.spec.shape);
-  return {*optimizer_, average_.get(), std::move(shapes)};
 }
 
 Status Trainer::Resume() {

@@ -12,7 +12,6 @@
 
 #include "base/result.h"
 #include "cpu/thread_pool.h"
-#include "model/parameters.h"
 #include "ops/context.h"
 #include "tensor/arena.h"
 #include "train/adamw.h"
@@ -20,6 +19,7 @@
 #include "train/mixture.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
+#include "train/trained_model.h"
 
 namespace octet {
 
@@ -55,11 +55,11 @@ struct UpdateReport {
 
 class Trainer {
  public:
-  /// Owns the weights. `mixture` gives the batches, its sources' held-out documents the held-out
+  /// `mixture` gives the batches, its sources' held-out documents the held-out
   /// losses.
-  static Result<std::unique_ptr<Trainer>> Create(const ModelConfig& config, Parameters weights,
-                                                 Mixture mixture, TrainerOptions options,
-                                                 int threads, const KernelTable& kernels);
+  static Result<std::unique_ptr<Trainer>> Create(TrainedModel trained, Mixture mixture,
+                                                 TrainerOptions options, int threads,
+                                                 const KernelTable& kernels);
 
   /// Continues from the newest checkpoint in the folder, if there is one.
   Status Resume();
@@ -73,30 +73,26 @@ class Trainer {
   /// had gradients that were not finite.
   Status Run(const std::function<void(const UpdateReport&)>& on_update);
 
-  const Parameters& weights() const { return weights_; }
+  const TrainedModel& trained() const { return trained_; }
   int64_t step() const { return state_.step; }
 
  private:
-  Trainer(const ModelConfig& config, Parameters weights, Mixture mixture, TrainerOptions options,
-          int threads, const KernelTable& kernels);
+  Trainer(TrainedModel trained, Mixture mixture, TrainerOptions options, int threads,
+          const KernelTable& kernels);
   Result<UpdateReport> Update();
   Result<std::vector<double>> HeldOut();
   Status Save();
-  RunTensors Tensors();
+  RunTensors Tensors() { return {trained_, *optimizer_, average_.get()}; }
   Status ComputeReference();
   void SetReferences(TrainBatch& batch) const;
 
-  ModelConfig config_;
-  Parameters weights_;
+  TrainedModel trained_;
   Mixture mixture_;
   TrainerOptions options_;
   ThreadPool pool_;
   KernelTable kernels_;
   Arena arena_;
   Context context_;
-  std::unique_ptr<Parameters> grads_;
-  std::unique_ptr<Model> model_;
-  Gradients views_;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<WeightAverage> average_;

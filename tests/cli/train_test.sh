@@ -96,6 +96,44 @@ Run "$OCTET" train -m sft/step-00000003 --source p=pairs.jsonl -o dpo --objectiv
   --batch-tokens 256 --log-every 1
 ExpectCode 0
 ExpectErrors "preferred"
+# Adapters: beside the weights and folded into them they say the same.
+Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o lora --lora-rank 4 --lora-targets q_proj,w2,gate \
+  --steps 4 --warmup 1 --rate 0.02 --context 64 --batch-tokens 128 -q
+ExpectCode 0
+adapter=$output
+Run "$OCTET" run -m run/step-00000010 "the small" -n 12 --temp 0 -q --arithmetic float32
+plain=$output
+Run "$OCTET" run -m run/step-00000010 --lora "$adapter" "the small" -n 12 --temp 0 -q --arithmetic float32
+ExpectCode 0
+adapted=$output
+Run "$OCTET" run -m run/step-00000010 --lora "$adapter:0" "the small" -n 12 --temp 0 -q --arithmetic float32
+ExpectEqual "$output" "$plain"
+Run "$OCTET" merge run/step-00000010 "$adapter" merged
+ExpectCode 0
+Run "$OCTET" run -m merged "the small" -n 12 --temp 0 -q --arithmetic float32
+ExpectEqual "$output" "$adapted"
+Run "$OCTET" merge run/step-00000010 "$adapter" merged
+ExpectErrors "--force"
+Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o y --lora-rank 4 --lora-targets qproj
+ExpectCode 1
+ExpectErrors "q_proj"
+# Over quantised weights, killed and resumed.
+Run "$OCTET" quantize run/step-00000010 q8.gguf --type q8_0 -q
+ExpectCode 0
+options=(-m q8.gguf --tokenizer tokenizer.model --source w=text.txt.gz --lora-rank 2 --steps 6 --save-every 1 --context 64
+  --batch-tokens 128 -q)
+Run "$OCTET" train "${options[@]}" -o whole
+ExpectCode 0
+"$OCTET" train "${options[@]}" -o part >/dev/null 2>&1 &
+pid=$!
+sleep 0.15
+kill -9 "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null
+Run "$OCTET" train "${options[@]}" -o part --resume
+ExpectCode 0
+Run cmp whole/step-00000006/adapter_model.safetensors part/step-00000006/adapter_model.safetensors
+ExpectCode 0
+
 Run "$OCTET" train -m sft/step-00000003 --source p=pairs.jsonl -o x --steps 3
 ExpectCode 1
 ExpectErrors "preferences"

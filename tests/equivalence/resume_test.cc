@@ -62,12 +62,15 @@ class ResumedRun : public ::testing::Test {
     options.identity = {{"seed", "5"}};
     options.stop = stop;
     ThreadPool pool(1);
-    return Must(Trainer::Create(Config(), Must(InitialWeights(Config(), 3, pool)),
-                                std::move(mixture), std::move(options), threads,
-                                SelectKernels(Must(SelectIsaFromEnvironment()))));
+    return Must(Trainer::Create(
+        Must(TrainWeights(Config(), Must(InitialWeights(Config(), 3, pool)))), std::move(mixture),
+        std::move(options), threads, SelectKernels(Must(SelectIsaFromEnvironment()))));
   }
   static std::vector<float> WeightsOf(const Trainer& trainer) {
-    return {trainer.weights().values().begin(), trainer.weights().values().end()};
+    std::vector<float> all;
+    for (const TrainedTensor& tensor : trainer.trained().tensors)
+      all.insert(all.end(), tensor.weight.begin(), tensor.weight.end());
+    return all;
   }
   /// From the first update to the last.
   std::vector<float> Uninterrupted(Objective objective, int threads = 2,

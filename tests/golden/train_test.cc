@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "io/checkpoint.h"
+#include "model/lora.h"
 #include "support/model_runner.h"
 #include "support/shared_data.h"
 #include "train/adamw.h"
@@ -77,6 +78,18 @@ TrainBatch MakeBatch(const Golden& golden, int64_t index = 0) {
   return batch;
 }
 
+void ExpectClose(const Golden& golden, const std::string& key, std::span<const float> values,
+                 double absolute, double relative) {
+  const auto want = golden.Get<float>(key);
+  ASSERT_EQ(want.size(), values.size()) << key;
+  double worst = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(values[i]) - want[i]) /
+                                (absolute + relative * std::abs(want[i])));
+  }
+  EXPECT_LE(worst, 1) << key << ", in units of the limit";
+}
+
 /// Compares with every array `prefix/NAME` there is.
 void ExpectTensors(const Golden& golden, const std::string& prefix, const Parameters& got,
                    double absolute, double relative) {
@@ -85,15 +98,7 @@ void ExpectTensors(const Golden& golden, const std::string& prefix, const Parame
     const std::string key = prefix + "/" + tensor.name;
     if (!golden.Has(key)) continue;
     ++compared;
-    const auto want = golden.Get<float>(key);
-    const auto values = got.Of(tensor);
-    ASSERT_EQ(want.size(), values.size()) << key;
-    double worst = 0;
-    for (size_t i = 0; i < want.size(); ++i) {
-      worst = std::max(worst, std::abs(static_cast<double>(values[i]) - want[i]) /
-                                  (absolute + relative * std::abs(want[i])));
-    }
-    EXPECT_LE(worst, 1) << key << ", in units of the limit";
+    ExpectClose(golden, key, got.Of(tensor), absolute, relative);
   }
   EXPECT_GT(compared, 5) << prefix;
 }
@@ -240,6 +245,41 @@ TEST_F(TrainGolden, DirectPreferenceOptimisation) {
   EXPECT_NEAR(value.reward_rejected, meta.at("rewards_rejected"), kLossLimit);
   EXPECT_EQ(value.correct, 1);
   ExpectTensors(golden, "grad", policy.grads, kGradAbsolute, kGradRelative);
+}
+
+TEST_F(TrainGolden, LoraForwardAndGradients) {
+  const Golden golden = Load("mixtral-train/lora");
+  for (const char* layout : {"lora-peft", "lora-mistral"}) {
+    SCOPED_TRACE(layout);
+    Trainable t("mixtral-train/hf-f32");
+    Adapters adapters =
+        Must(Adapters::Load(SharedData() / "reference/models/mixtral-train" / layout, t.config));
+    EXPECT_EQ(adapters.scale(), 2.0f);
+    adapters.AttachTo(t.model->mutable_weights());
+    Adapters grads = Must(Adapters::Create(t.config, adapters.options()));
+    Gradients frozen = FrozenGradients(t.config);
+    grads.AddViewsTo(frozen);
+    Context context = t.context();
+    Learner learner(*t.model, frozen, {}, context);
+    const TrainBatch batch = MakeBatch(golden);
+    EXPECT_NEAR(learner.Accumulate(batch).objective.loss, golden.meta().at("loss_ce"), kLossLimit);
+    for (const Adapters::Entry& e : grads.entries()) {
+      ExpectClose(golden, "grad/" + e.name + ".lora_A.weight", grads.A(e), kGradAbsolute,
+                  kGradRelative);
+      ExpectClose(golden, "grad/" + e.name + ".lora_B.weight", grads.B(e), kGradAbsolute,
+                  kGradRelative);
+    }
+    // 1e-4 is the reference's limit for logits.
+    ModelRunner runner(*t.model, {});
+    std::vector<float> logits;
+    const auto ids = golden.Get<int32_t>("input_ids");
+    for (size_t row = 0; row < 2; ++row) {
+      const auto part = runner.Prompt({ids.begin() + static_cast<int64_t>(row) * 24,
+                                       ids.begin() + static_cast<int64_t>(row + 1) * 24});
+      logits.insert(logits.end(), part.begin(), part.end());
+    }
+    ExpectClose(golden, "logits", logits, 1e-4, 0);
+  }
 }
 
 }  // namespace
