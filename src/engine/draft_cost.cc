@@ -167,4 +167,9 @@ void LossLimit::Add(double seconds, double plain_seconds) {
   lost_ = std::max(lost_ + seconds - plain_seconds, -kShare * elapsed_);
 }
 
+void LossLimit::AddPaper(double saved_seconds) {
+  // A bad guess on paper cost nothing.
+  lost_ = std::max(lost_ - std::max(saved_seconds, 0.0), -kShare * elapsed_);
+}
+
 }  // namespace octet

@@ -107,6 +107,9 @@ class LossLimit {
 
   /// A step took `seconds`; without guesses its tokens would have taken `plain_seconds`.
   void Add(double seconds, double plain_seconds);
+  /// Guesses that were not computed would have saved so much (negative: lost): where guessing
+  /// rests, that is how it can prove itself again.
+  void AddPaper(double saved_seconds);
   bool allows_guessing() const { return lost_ <= kShare * elapsed_; }
   double lost() const { return lost_; }
 

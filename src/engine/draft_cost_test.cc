@@ -162,6 +162,16 @@ TEST(LossLimit, StopsGuessingThatLosesUntilTheLossIsSmall) {
   EXPECT_LE(plain_steps, 50);
 }
 
+TEST(LossLimit, LetsGuessesProveThemselvesOnPaper) {
+  LossLimit limit;
+  for (int i = 0; i < 10; ++i) limit.Add(1.0, 1.0);
+  limit.Add(4.0, 1.0);
+  limit.AddPaper(-5.0);
+  EXPECT_FALSE(limit.allows_guessing());
+  limit.AddPaper(3.0);
+  EXPECT_TRUE(limit.allows_guessing());
+}
+
 /// Guessing as the engine does it, on a made-up machine, with `lied` times the prior's idea of it.
 double SpeedAgainstPlain(double row_seconds, double truth, int steps) {
   const EvenDrafter drafter(0.9);

@@ -21,6 +21,13 @@ struct DraftToken {
       0;  // < kEvidenceKinds: how good the drafter's reason was; rates are kept by it
 };
 
+/// Guesses that were not computed, but are followed: what would they have brought?
+struct PaperGuess {
+  std::vector<int32_t> ids;  // empty: none
+  int64_t first = 0;         // the position of ids[0]
+  double cost_s = 0;         // of computing them
+};
+
 /// A wish for guesses at what follows `tokens`.
 struct DraftJob {
   uint64_t sequence = 0;            // the same number, the same text, only longer

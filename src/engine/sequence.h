@@ -24,6 +24,7 @@ struct Sequence {
   std::vector<DraftToken> draft;  // guesses at what follows `tokens`
   int32_t draft_rows = 0;         // of them, computed in this step
   GuessCount guesses = {};
+  PaperGuess paper = {};
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t pending() const { return length() - computed; }

@@ -47,6 +47,7 @@ Speculator::Speculator(SpeculationOptions options, const Model& model, int32_t m
 
 void Speculator::Prepare(Sequence& sequence) const {
   sequence.draft.reserve(static_cast<size_t>(options_.max_draft));
+  sequence.paper.ids.reserve(static_cast<size_t>(options_.max_draft));
 }
 
 void Speculator::Forget(const Sequence& sequence) { options_.drafter->Forget(sequence.id); }
@@ -80,8 +81,8 @@ void Speculator::Plan(std::span<const Room> rooms, Context& context) {
   }
   if (rooms.empty()) return;
   StepTimes& times = times_[rooms.size() - 1];
-  const bool guess =
-      options_.always || (times.ready() && !times.WantsPlainStep() && limit_.allows_guessing());
+  const bool can_guess = times.ready() && !times.WantsPlainStep();
+  const bool guess = options_.always || (can_guess && limit_.allows_guessing());
   int32_t length = options_.max_draft;
   double least_chance = 0;
   if (!options_.always && !options_.drafter->free()) {
@@ -97,7 +98,41 @@ void Speculator::Plan(std::span<const Room> rooms, Context& context) {
   const auto start = Clock::now();
   invested_s_ = options_.drafter->Draft(jobs_, context);
   draft_s_ = std::chrono::duration<double>(Clock::now() - start).count();
-  if (guess) Choose(rooms, times);
+  if (can_guess || guess) Choose(rooms, times);
+  if (can_guess && !guess) TakeOnPaper(rooms, times);
+}
+
+/// What was chosen is not computed, only followed, where nothing is followed already.
+void Speculator::TakeOnPaper(std::span<const Room> rooms, const StepTimes& times) {
+  a_token_s_ = times.Seconds(0) / static_cast<double>(rooms.size());
+  const auto extra = static_cast<int32_t>(extra_);
+  const double row_s =
+      extra > 0 ? (times.Seconds(extra) - times.Seconds(0)) / static_cast<double>(extra) : 0;
+  for (const Room& room : rooms) {
+    Sequence& s = *room.sequence;
+    if (s.paper.ids.empty() && s.draft_rows > 0) {
+      for (int32_t i = 0; i < s.draft_rows; ++i)
+        s.paper.ids.push_back(s.draft[static_cast<size_t>(i)].id);
+      s.paper.first = s.length();
+      s.paper.cost_s = row_s * s.draft_rows;
+    }
+    s.draft_rows = 0;
+  }
+  extra_ = 0;
+}
+
+void Speculator::FollowPaper(Sequence& s, int64_t committed) {
+  PaperGuess& paper = s.paper;
+  const auto n = static_cast<int64_t>(paper.ids.size());
+  for (int64_t at = s.length() - committed; at < s.length() && !paper.ids.empty(); ++at) {
+    const int64_t i = at - paper.first;
+    const bool right =
+        i < n && paper.ids[static_cast<size_t>(i)] == s.tokens[static_cast<size_t>(at)];
+    if (right && i + 1 < n) continue;
+    const auto saved = static_cast<double>(right ? n : i);
+    limit_.AddPaper(saved * a_token_s_ - paper.cost_s);
+    paper.ids.clear();
+  }
 }
 
 void Speculator::Choose(std::span<const Room> rooms, const StepTimes& times) {
@@ -122,6 +157,7 @@ void Speculator::Choose(std::span<const Room> rooms, const StepTimes& times) {
 void Speculator::Learn(Sequence& s, int32_t committed) {
   committed_ += committed;
   s.guesses.drafted += s.draft_rows;
+  FollowPaper(s, committed);
   // The last guess that can be judged is the one a chosen token stands against; guesses that were
   // not computed are judged too, as far as tokens go.
   const auto n = std::min<int64_t>(committed, static_cast<int64_t>(s.draft.size()));

@@ -48,6 +48,8 @@ class Speculator {
  private:
   int32_t PlannedLength(std::span<const Room> rooms, StepTimes& times, double& least_chance);
   void Choose(std::span<const Room> rooms, const StepTimes& times);
+  void TakeOnPaper(std::span<const Room> rooms, const StepTimes& times);
+  void FollowPaper(Sequence& sequence, int64_t committed);
 
   SpeculationOptions options_;
   std::vector<StepTimes> times_;  // [sequences - 1]
@@ -59,6 +61,7 @@ class Speculator {
   int64_t committed_ = 0;  // tokens of this step
   double draft_s_ = 0;     // of this step, spent by the drafter
   double invested_s_ = 0;  // of that, for the sake of later steps
+  double a_token_s_ = 0;   // without guesses
 };
 
 }  // namespace octet
