@@ -85,6 +85,10 @@ void AddTypeFlags(CLI::App& command, QuantizeOptions& options) {
       .add_option("--override", options.overrides,
                   "Format of tensors whose GGUF name matches, e.g. 'blk\\.0\\.=q8_0'; repeatable")
       ->type_name("REGEX=FORMAT");
+  command
+      .add_option("--imatrix", options.imatrix,
+                  "Importance matrix of octet imatrix (or llama.cpp): bits go where they matter")
+      ->type_name("FILE");
   command.add_flag("--dry-run", options.dry_run,
                    "Only list the tensors, their formats and the size");
 }

@@ -21,6 +21,7 @@ struct QuantizeOptions {
   std::string attention;               // for wq, wk, wv, wo
   std::vector<std::string> overrides;  // "REGEX=FORMAT", searched in GGUF tensor names, first match
                                        // wins, over the two above too
+  std::filesystem::path imatrix;       // from octet imatrix or llama.cpp; empty: none
   bool dry_run = false;                // only say what would be written; headers are enough
 
   uint64_t max_part_bytes = 0;              // of a GGUF part; 0: one file

@@ -75,6 +75,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
     auto normed = context.scratch.Matrix<float>(rows, config.d_model);
     RmsNorm(h, weights.final_norm, config.norm_eps, normed, context);
     options.observer->OnActivation("final_norm", -1, normed);
+    options.observer->OnMatrixInput(TensorRole::kHead, -1, normed);
   }
   auto last = GatherRows(h, batch.logit_rows, context.scratch);
   RmsNorm(last, weights.final_norm, config.norm_eps, last, context);

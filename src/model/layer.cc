@@ -12,11 +12,16 @@ void Observe(const StepInput& step, const char* name, View<const float, 2> value
   if (step.observer != nullptr) step.observer->OnActivation(name, step.layer, value);
 }
 
+void ObserveInput(const StepInput& step, TensorRole role, View<const float, 2> x) {
+  if (step.observer != nullptr) step.observer->OnMatrixInput(role, step.layer, x);
+}
+
 void AttentionForward(const StepInput& step, const LayerWeights& weights,
                       std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
                       Context& context) {
   const ModelConfig& c = step.config;
   RmsNorm(h, weights.attn_norm, c.norm_eps, acts.attn_in, context);
+  ObserveInput(step, TensorRole::kWq, acts.attn_in);
   const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q},
                             {&weights.wk, acts.attn_in, acts.k},
                             {&weights.wv, acts.attn_in, acts.v}};
@@ -26,6 +31,7 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   AppendKv(acts.k, acts.v, segments, context);
   Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
             context, acts.log_sum);
+  ObserveInput(step, TensorRole::kWo, acts.attn);
   Linear(weights.wo, acts.attn, acts.attn_out, context);
   Observe(step, "attn_out", acts.attn_out);
   AddInPlace(h, acts.attn_out, context);
@@ -36,6 +42,7 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
                 Context& context) {
   // The router always runs in float: a rounding there can flip an expert.
   Context exact{context.pool, context.kernels, context.scratch, Arithmetic::kFloat32};
+  ObserveInput(step, TensorRole::kRouter, acts.ffn_in);
   Linear(weights.router, acts.ffn_in, acts.router_logits, exact);
   Observe(step, "router_logits", acts.router_logits);
   Route(acts.router_logits, acts.experts, acts.gate_weights, context);
@@ -67,6 +74,8 @@ void LayerForward(const StepInput& step, const LayerWeights& weights,
     MoeForward(step, weights, acts, context);
   } else {
     DenseFfn(acts.ffn_in, weights.experts[0], acts.expert, acts.ffn_out, context);
+    if (step.observer != nullptr)
+      step.observer->OnExpertInput(step.layer, 0, acts.ffn_in, acts.expert.hidden);
   }
   Observe(step, "ffn_out", acts.ffn_out);
   AddInPlace(h, acts.ffn_out, context);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "model/batch.h"
+#include "model/tensor_specs.h"
 #include "tensor/view.h"
 
 namespace octet {
@@ -23,8 +24,13 @@ class Observer {
                          View<const float, 2> weights) {
     (void)layer, (void)experts, (void)weights;
   }
-  /// The rows that go into expert `e`'s w1 and w3 (width d_model) and w2 (width d_ff): importance
-  /// matrices.
+  /// The rows that a matrix multiplies: kWq (wk and wv have the same), kWo, kRouter, and with layer
+  /// -1 kHead (of every row, not of the logit rows alone).
+  virtual void OnMatrixInput(TensorRole role, int32_t layer, View<const float, 2> x) {
+    (void)role, (void)layer, (void)x;
+  }
+  /// The rows that go into expert `e`'s w1 and w3 (width d_model) and w2 (width d_ff); a dense
+  /// model is expert 0.
   virtual void OnExpertInput(int32_t layer, int32_t expert, View<const float, 2> x,
                              View<const float, 2> hidden) {
     (void)layer, (void)expert, (void)x, (void)hidden;

@@ -80,7 +80,8 @@ Status CheckRoom(const fs::path& folder, uint64_t bytes) {
 
 TensorPump::TensorPump(const Conversion& conversion, ThreadPool& pool, uint64_t total_bytes)
     : streamer_(*conversion.source.tensors, pool,
-                conversion.quantize ? Encoding::kSearched : Encoding::kPlain),
+                conversion.quantize ? Encoding::kSearched : Encoding::kPlain,
+                conversion.quantize ? conversion.quantize->importance.get() : nullptr),
       progress_(std::string(conversion.activity), total_bytes, Progress::Unit::kBytes,
                 conversion.options.show_progress),
       stop_(conversion.options.stop) {}

@@ -64,6 +64,16 @@ Result<GgufMetadata> Metadata(const Conversion& conversion, const TensorPlan& pl
   if (conversion.quantize != nullptr) {
     metadata.Set("general.file_type", uint64_t{conversion.quantize->file_type}, GgufType::kUint32);
     metadata.Set("general.quantization_version", uint64_t{2}, GgufType::kUint32);
+    if (const ImportanceMatrix* importance = conversion.quantize->importance.get()) {
+      metadata.Set("quantize.imatrix.file", conversion.quantize->importance_file,
+                   GgufType::kString);
+      metadata.Set("quantize.imatrix.entries_count", uint64_t{importance->entries.size()},
+                   GgufType::kUint32);
+      metadata.Set("quantize.imatrix.chunks_count", static_cast<uint64_t>(importance->chunks),
+                   GgufType::kUint32);
+      if (!importance->datasets.empty())
+        metadata.Set("quantize.imatrix.dataset", importance->datasets.front(), GgufType::kString);
+    }
   }
   if (conversion.tokenizer != nullptr && !has_vocabulary) {
     OCTET_TRY(AddGgufVocabulary(conversion.tokenizer->vocabulary(), conversion.config.vocab_size,

@@ -1,6 +1,9 @@
 #include "ptq/quantize.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <span>
 
 #include "ptq/convert.h"
 
@@ -32,6 +35,22 @@ ConvertOptions OptionsOfConversion(const QuantizeOptions& options) {
   convert.threads = options.threads;
   convert.stop = options.stop;
   return convert;
+}
+
+/// Differs between matrices: FNV-1a over their values.
+uint64_t Fingerprint(const ImportanceMatrix& matrix) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto add = [&](const auto& values) {
+    for (const std::byte b : std::as_bytes(std::span(values))) {
+      hash = (hash ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
+    }
+  };
+  for (const auto& [name, entry] : matrix.entries) {
+    add(name);
+    add(entry.counts);
+    add(entry.sum_squares);
+  }
+  return hash;
 }
 
 bool IsBlocks(Format format) { return Info(format).block_values > 1; }
@@ -69,10 +88,46 @@ void AddFallbackNote(const TensorPlan& plan, Format base, QuantizeReport& report
       fmt::format("{} tensors are F16, because their rows are no multiple of 32 values", narrow));
 }
 
+/// What the importance matrix says about the planned tensors. kInvalidArgument when it is of
+/// another model.
+Status CheckImportance(const ImportanceMatrix& importance, const TensorPlan& plan,
+                       QuantizeReport& report) {
+  int without = 0;
+  std::vector<std::string> short_experts;
+  for (const PlannedTensor& tensor : plan.tensors) {
+    if (tensor.info.shape.size() < 2 || !IsBlocks(tensor.info.format)) continue;
+    const auto matrices = static_cast<int64_t>(tensor.slices.size());
+    OCTET_ASSIGN(const ImportanceEntry entry,
+                 EntryFor(importance, tensor.info.name, matrices, tensor.info.shape.back()));
+    if (entry.matrices == 0) ++without;
+    for (int64_t m = 0; m < entry.matrices; ++m) {
+      if (entry.count(m) >= kFewInputs) continue;
+      short_experts.push_back(fmt::format("{}[{}] ({})", tensor.info.name, m, entry.count(m)));
+    }
+  }
+  if (without > 0) {
+    report.notes.push_back(
+        fmt::format("{} quantised tensors are not in the importance matrix (embeddings never are): "
+                    "their weights "
+                    "all count the same",
+                    without));
+  }
+  if (!short_experts.empty()) {
+    constexpr size_t kNamed = 6;
+    const size_t n = short_experts.size();
+    short_experts.resize(std::min(n, kNamed));
+    report.notes.push_back(fmt::format(
+        "{} experts' matrices saw fewer than {} tokens and use the mean of their layer: {}{}; more "
+        "text in octet imatrix helps",
+        n, kFewInputs, fmt::join(short_experts, ", "), n > kNamed ? ", ..." : ""));
+  }
+  return {};
+}
+
 }  // namespace
 
 Format QuantizeChoice::Choose(const PlannedTensor& tensor, const ModelConfig& config) const {
-  return FormatChooser(recipe, changes, config, /*has_importance=*/false)
+  return FormatChooser(recipe, changes, config, importance != nullptr)
       .Choose(tensor.info.name, tensor.role, tensor.layer, tensor.info.shape.back());
 }
 
@@ -90,6 +145,11 @@ Result<QuantizeChoice> ChooseQuantisation(const QuantizeOptions& options) {
   choice.description =
       fmt::format("{} experts {} attention {}", info.name, options.experts, options.attention);
   for (const std::string& text : options.overrides) choice.description += " " + text;
+  if (options.imatrix.empty()) return choice;
+  OCTET_ASSIGN(ImportanceMatrix importance, ReadImportance(options.imatrix));
+  choice.description += fmt::format(" imatrix {:x}", Fingerprint(importance));
+  choice.importance = std::make_shared<const ImportanceMatrix>(std::move(importance));
+  choice.importance_file = options.imatrix.filename().string();
   return choice;
 }
 
@@ -107,6 +167,7 @@ Result<QuantizeReport> QuantizeCheckpoint(const fs::path& source, const fs::path
                                return choice.Choose(tensor, config);
                              }));
     AddTensors(plan, report);
+    if (choice.importance) OCTET_TRY(CheckImportance(*choice.importance, plan, report));
     AddFallbackNote(plan, Recipes()[static_cast<size_t>(choice.recipe)].base, report);
   }
   if (options.dry_run) return report;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "octet/quantize.h"
+#include "ptq/importance.h"
 #include "ptq/recipe.h"
 #include "ptq/tensor_plan.h"
 
@@ -14,8 +16,10 @@ namespace octet {
 struct QuantizeChoice {
   Recipe recipe;
   RecipeChanges changes;
-  uint32_t file_type = 0;   // general.file_type
-  std::string description;  // differs between choices
+  uint32_t file_type = 0;                              // general.file_type
+  std::string description;                             // differs between choices
+  std::shared_ptr<const ImportanceMatrix> importance;  // null: every weight counts the same
+  std::string importance_file;                         // its name
 
   Format Choose(const PlannedTensor& tensor, const ModelConfig& config) const;
 };

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <memory>
 
@@ -177,6 +179,118 @@ TEST_F(QuantizeTest, ExplainsWrongNames) {
   options.experts = "";
   options.overrides = {"down"};
   EXPECT_THAT(QuantizeError("out.gguf", options), HasSubstr("REGEX=TYPE"));
+}
+
+class ImportanceQuantizeTest : public QuantizeTest {
+ protected:
+  /// Weights as uneven as real activations are, different for every expert.
+  static ImportanceMatrix Uneven(int64_t inputs) {
+    ImportanceMatrix matrix;
+    const ModelConfig config = WideConfig();
+    uint64_t stream = 0;
+    for (const TensorSpec& spec : TensorSpecs(config)) {
+      if (spec.shape.size() != 2 || spec.role == TensorRole::kEmbedding) continue;
+      ImportanceEntry& entry = matrix.entries[PlaceOf(spec, config, Naming::kGgufMerged).name];
+      ++entry.matrices;
+      entry.cols = spec.shape[1];
+      entry.counts.push_back(static_cast<float>(inputs));
+      ++stream;
+      for (int64_t c = 0; c < entry.cols; ++c) {
+        const double normal = RandomNormal(21, stream, static_cast<uint64_t>(c));
+        entry.sum_squares.push_back(static_cast<float>(inputs) *
+                                    static_cast<float>(std::exp(1.5 * normal)));
+      }
+    }
+    return matrix;
+  }
+  fs::path Write(const ImportanceMatrix& matrix) {
+    const Status status = WriteImportance(folder_ / "imatrix.gguf", matrix);
+    EXPECT_TRUE(status) << status.error().message;
+    return folder_ / "imatrix.gguf";
+  }
+  /// Σ importance · (value − written value)² of one tensor.
+  double WeightedError(const std::string& file, const std::string& name,
+                       const ImportanceMatrix& matrix) {
+    const auto gguf = OpenGguf(folder_ / file);
+    const TensorInfo* info = (*gguf)->Find(name);
+    std::vector<float> written(static_cast<size_t>(info->values()));
+    Info(info->format).decode((*(*gguf)->Data(*info)).data(), info->values(), written.data());
+    const auto values = testing::TinyTensors(WideConfig(), Naming::kGgufMerged).at(name);
+    const ImportanceEntry& entry = matrix.entries.at(name);
+    const int64_t rows = info->values() / entry.cols;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t m = r / (rows / entry.matrices);
+      for (int64_t c = 0; c < entry.cols; ++c) {
+        const auto at = static_cast<size_t>(r * entry.cols + c);
+        const double difference = static_cast<double>(values[at]) - written[at];
+        sum += static_cast<double>(entry.sum_squares[static_cast<size_t>(m * entry.cols + c)]) *
+               difference * difference;
+      }
+    }
+    return sum;
+  }
+};
+
+TEST_F(ImportanceQuantizeTest, LosesLessWhereItMatters) {
+  const ImportanceMatrix matrix = Uneven(100);
+  for (const char* type : {"q2_k", "q3_k_s", "q4_k_s", "q5_k_m", "q6_k", "q4_0", "iq4_xs"}) {
+    QuantizeOptions options;
+    options.type = type;
+    options.force = true;
+    MustQuantize("plain.gguf", options);
+    options.imatrix = Write(matrix);
+    const auto report = MustQuantize("weighted.gguf", options);
+    auto plain = Formats("plain.gguf"), weighted = Formats("weighted.gguf");
+    for (const char* name : {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight",
+                             "blk.1.ffn_up_exps.weight", "blk.0.attn_q.weight"}) {
+      if (plain[name] != weighted[name]) continue;
+      EXPECT_LT(WeightedError("weighted.gguf", name, matrix),
+                0.9 * WeightedError("plain.gguf", name, matrix))
+          << type << " " << name;
+    }
+    EXPECT_THAT(report.notes, Contains(HasSubstr("embeddings never are")));
+  }
+  const auto file = OpenGguf(folder_ / "weighted.gguf");
+  EXPECT_EQ(*(*file)->metadata().String("quantize.imatrix.file"), "imatrix.gguf");
+}
+
+TEST_F(ImportanceQuantizeTest, GivesEveryExpertItsOwnColumns) {
+  const ImportanceMatrix matrix = Uneven(100);
+  ImportanceMatrix swapped = matrix;
+  ImportanceEntry& entry = swapped.entries.at("blk.0.ffn_gate_exps.weight");
+  std::rotate(entry.sum_squares.begin(), entry.sum_squares.begin() + entry.cols,
+              entry.sum_squares.end());
+  QuantizeOptions options;
+  options.type = "q3_k_s";
+  options.imatrix = Write(matrix);
+  MustQuantize("right.gguf", options);
+  options.imatrix = Write(swapped);
+  MustQuantize("swapped.gguf", options);
+  EXPECT_LT(WeightedError("right.gguf", "blk.0.ffn_gate_exps.weight", matrix),
+            0.9 * WeightedError("swapped.gguf", "blk.0.ffn_gate_exps.weight", matrix));
+}
+
+TEST_F(ImportanceQuantizeTest, FallsBackToTheLayersMeanForExpertsThatSawLittle) {
+  QuantizeOptions options;
+  options.type = "q3_k_s";
+  ImportanceMatrix few = Uneven(100);
+  few.entries.at("blk.0.ffn_gate_exps.weight").counts[1] = 5;
+  options.imatrix = Write(few);
+  const auto report = MustQuantize("few.gguf", options);
+  EXPECT_THAT(report.notes, Contains(HasSubstr("blk.0.ffn_gate_exps.weight[1] (5)")));
+}
+
+TEST_F(ImportanceQuantizeTest, RefusesAMatrixOfAnotherModel) {
+  ImportanceMatrix matrix = Uneven(100);
+  ImportanceEntry& entry = matrix.entries.at("blk.1.attn_q.weight");
+  entry.cols /= 2;
+  entry.sum_squares.resize(static_cast<size_t>(entry.cols));
+  QuantizeOptions options;
+  options.imatrix = Write(matrix);
+  EXPECT_THAT(QuantizeError("out.gguf", options), HasSubstr("another model"));
+  options.imatrix = Source() / "config.json";
+  EXPECT_THAT(QuantizeError("out.gguf", options), HasSubstr("config.json"));
 }
 
 }  // namespace

@@ -59,7 +59,20 @@ bool Holds(Format format, std::span<const float> values) {
 }  // namespace
 
 Status TensorStreamer::Stream(const PlannedTensor& tensor, Sink sink) {
-  for (const SourceSlice& slice : tensor.slices) OCTET_TRY(StreamSlice(tensor, slice, sink));
+  for (size_t i = 0; i < tensor.slices.size(); ++i) {
+    OCTET_TRY(FindColumnWeights(tensor, i));
+    OCTET_TRY(StreamSlice(tensor, tensor.slices[i], sink));
+  }
+  return {};
+}
+
+Status TensorStreamer::FindColumnWeights(const PlannedTensor& tensor, size_t slice) {
+  column_weights_.clear();
+  if (importance_ == nullptr || tensor.info.shape.size() < 2) return {};
+  OCTET_ASSIGN(const ImportanceEntry entry,
+               EntryFor(*importance_, tensor.info.name, static_cast<int64_t>(tensor.slices.size()),
+                        tensor.slices[slice].cols));
+  if (entry.matrices > 0) column_weights_ = ImportanceOf(entry, static_cast<int64_t>(slice));
   return {};
 }
 
@@ -146,6 +159,10 @@ Result<std::span<const std::byte>> TensorStreamer::Recode(std::span<const std::b
     std::byte* encoded = encoded_.data() + begin * to_bytes;
     if (encoding_ == Encoding::kPlain) {
       target.encode(decoded, n, encoded);
+    } else if (!column_weights_.empty()) {
+      for (int64_t at = 0; at < n; at += cols, encoded += to_bytes) {
+        target.encode_weighted(decoded + at, column_weights_.data(), cols, encoded);
+      }
     } else {
       target.encode_weighted(decoded, nullptr, n, encoded);
     }

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "cpu/thread_pool.h"
 #include "io/tensor_source.h"
+#include "ptq/importance.h"
 #include "ptq/tensor_plan.h"
 
 namespace octet {
@@ -25,8 +26,10 @@ class TensorStreamer {
  public:
   using Sink = FunctionRef<Status(std::span<const std::byte>)>;
 
-  TensorStreamer(const TensorSource& source, ThreadPool& pool, Encoding encoding)
-      : source_(source), pool_(pool), encoding_(encoding) {}
+  /// `importance` may be null; it is used by searched encodings.
+  TensorStreamer(const TensorSource& source, ThreadPool& pool, Encoding encoding,
+                 const ImportanceMatrix* importance = nullptr)
+      : source_(source), pool_(pool), encoding_(encoding), importance_(importance) {}
 
   /// Calls `sink` with the tensor's bytes from first to last, and releases the source's pages
   /// behind it. Rows are decoded to float and encoded again only where the formats differ. Errors:
@@ -34,6 +37,7 @@ class TensorStreamer {
   Status Stream(const PlannedTensor& tensor, Sink sink);
 
  private:
+  Status FindColumnWeights(const PlannedTensor& tensor, size_t slice);
   Status StreamSlice(const PlannedTensor& tensor, const SourceSlice& slice, Sink sink);
   /// Rows [begin, end) of the slice in output order, contiguous in the source's format.
   std::span<const std::byte> Gather(const PlannedTensor& tensor, const SourceSlice& slice,
@@ -45,6 +49,8 @@ class TensorStreamer {
   const TensorSource& source_;
   ThreadPool& pool_;
   Encoding encoding_;
+  const ImportanceMatrix* importance_;
+  std::vector<float> column_weights_;  // [cols] of the slice; empty: all the same
   std::vector<std::byte> gathered_, encoded_;
   std::vector<float> values_;
 };
