@@ -58,6 +58,9 @@ typedef struct octet_load_options {
   int64_t context;          /* tokens; 0: the model's, at most 8192 */
   int32_t threads;          /* 0: one a physical core */
   int32_t max_batch_tokens; /* prompt tokens computed at a time; 0: 512 */
+  int32_t max_draft;        /* tokens guessed at a time, 1 to 32; 0: 16 */
+  const char* speculate;    /* "off", "lookup", "draft"; NULL: draft where there is a draft model */
+  const char* draft_model;  /* a smaller model with the same vocabulary; NULL: none */
 } octet_load_options;
 
 OCTET_API void octet_load_options_init(octet_load_options* options);
@@ -130,6 +133,8 @@ typedef struct octet_generate_result {
   octet_finish finish;
   int64_t prompt_tokens, completion_tokens;
   double prompt_s, decode_s; /* until the first token; from then to the last */
+  int64_t steps;             /* of the model: fewer than tokens when guesses were right */
+  int64_t drafted_tokens, accepted_tokens; /* guesses computed; of them, right */
 } octet_generate_result;
 
 /* `options`, `callback` and `result` may be NULL. */

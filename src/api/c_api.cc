@@ -216,6 +216,9 @@ octet_status octet_model_load(const octet_load_options* options, octet_model** m
     if (o.kv_type != nullptr) load.kv_type = o.kv_type;
     if (o.arithmetic != nullptr) load.arithmetic = o.arithmetic;
     if (o.max_batch_tokens != 0) load.max_batch_tokens = o.max_batch_tokens;
+    if (o.max_draft != 0) load.max_draft = o.max_draft;
+    load.speculate = octet::OrEmpty(o.speculate);
+    load.draft_model = octet::OrEmpty(o.draft_model);
     load.context = o.context;
     load.threads = o.threads;
     OCTET_ASSIGN(octet::LanguageModel loaded, octet::LanguageModel::Load(load));
@@ -308,6 +311,9 @@ octet_status octet_generate(octet_model* model, const char* prompt,
     filled.completion_tokens = done.completion_tokens();
     filled.prompt_s = done.prompt_s;
     filled.decode_s = done.decode_s;
+    filled.steps = done.steps;
+    filled.drafted_tokens = done.drafted_tokens;
+    filled.accepted_tokens = done.accepted_tokens;
     return octet::WriteStruct(filled, result, "octet_generate_result");
   });
 }

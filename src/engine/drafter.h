@@ -25,6 +25,7 @@ struct DraftToken {
 struct PaperGuess {
   std::vector<int32_t> ids;  // empty: none
   int64_t first = 0;         // the position of ids[0]
+  int64_t right = 0;         // of them, so far
   double cost_s = 0;         // of computing them
 };
 

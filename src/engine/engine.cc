@@ -175,7 +175,7 @@ std::span<const Event> Engine::Step() {
   }
   if (planned_) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    speculator_->StepDone(static_cast<int64_t>(rooms_.size()), seconds.count());
+    speculator_->StepDone(static_cast<int64_t>(rooms_.size()), batch.rows(), seconds.count());
   }
   std::erase_if(running_, [](const auto& s) { return s->kv < 0; });
   return events_;

@@ -56,9 +56,13 @@ void Speculator::Forget(const Sequence& sequence) { options_.drafter->Forget(seq
 int32_t Speculator::PlannedLength(std::span<const Room> rooms, StepTimes& times,
                                   double& least_chance) {
   const auto n = static_cast<int64_t>(rooms.size());
-  // What it costs is not known before it was tried.
-  const double round_s = std::max(0.0, options_.drafter->RoundSeconds(n));
-  const DraftPlan plan = PlanDraft(rates_.Overall(), round_s, n, options_.max_draft, times);
+  const double measured_s = options_.drafter->RoundSeconds(n);
+  // What it costs is not known before it was tried: with a few.
+  constexpr int32_t kFirstTry = 2;
+  const int32_t most =
+      measured_s < 0 ? std::min(kFirstTry, options_.max_draft) : options_.max_draft;
+  const double round_s = std::max(0.0, measured_s);
+  const DraftPlan plan = PlanDraft(rates_.Overall(), round_s, n, most, times);
   least_chance = plan.least_chance;
   if (plan.length == 0) return rates_.Fade(), 0;
   const double plain_rate = static_cast<double>(n) / times.Seconds(0);
@@ -73,7 +77,7 @@ int32_t Speculator::PlannedLength(std::span<const Room> rooms, StepTimes& times,
 }
 
 void Speculator::Plan(std::span<const Room> rooms, Context& context) {
-  extra_ = committed_ = 0;
+  committed_ = 0;
   draft_s_ = invested_s_ = 0;
   for (const Room& room : rooms) {
     room.sequence->draft.clear();
@@ -98,44 +102,43 @@ void Speculator::Plan(std::span<const Room> rooms, Context& context) {
   const auto start = Clock::now();
   invested_s_ = options_.drafter->Draft(jobs_, context);
   draft_s_ = std::chrono::duration<double>(Clock::now() - start).count();
-  if (can_guess || guess) Choose(rooms, times);
-  if (can_guess && !guess) TakeOnPaper(rooms, times);
+  if (!can_guess && !guess) return;
+  const int32_t extra = Choose(rooms, times);
+  if (!guess && extra > 0) TakeOnPaper(rooms, times, extra);
 }
 
 /// What was chosen is not computed, only followed, where nothing is followed already.
-void Speculator::TakeOnPaper(std::span<const Room> rooms, const StepTimes& times) {
+void Speculator::TakeOnPaper(std::span<const Room> rooms, const StepTimes& times, int32_t extra) {
   a_token_s_ = times.Seconds(0) / static_cast<double>(rooms.size());
-  const auto extra = static_cast<int32_t>(extra_);
-  const double row_s =
-      extra > 0 ? (times.Seconds(extra) - times.Seconds(0)) / static_cast<double>(extra) : 0;
+  const double row_s = (times.Seconds(extra) - times.Seconds(0)) / extra;
   for (const Room& room : rooms) {
     Sequence& s = *room.sequence;
     if (s.paper.ids.empty() && s.draft_rows > 0) {
       for (int32_t i = 0; i < s.draft_rows; ++i)
         s.paper.ids.push_back(s.draft[static_cast<size_t>(i)].id);
       s.paper.first = s.length();
+      s.paper.right = 0;
       s.paper.cost_s = row_s * s.draft_rows;
     }
     s.draft_rows = 0;
   }
-  extra_ = 0;
 }
 
 void Speculator::FollowPaper(Sequence& s, int64_t committed) {
   PaperGuess& paper = s.paper;
   const auto n = static_cast<int64_t>(paper.ids.size());
   for (int64_t at = s.length() - committed; at < s.length() && !paper.ids.empty(); ++at) {
-    const int64_t i = at - paper.first;
+    // Steps that also compute prompts are not seen here: then nothing is known.
+    const bool seen = at == paper.first + paper.right;
     const bool right =
-        i < n && paper.ids[static_cast<size_t>(i)] == s.tokens[static_cast<size_t>(at)];
-    if (right && i + 1 < n) continue;
-    const auto saved = static_cast<double>(right ? n : i);
-    limit_.AddPaper(saved * a_token_s_ - paper.cost_s);
+        seen && paper.ids[static_cast<size_t>(paper.right)] == s.tokens[static_cast<size_t>(at)];
+    if (right && ++paper.right < n) continue;
+    if (seen) limit_.AddPaper(static_cast<double>(paper.right) * a_token_s_ - paper.cost_s);
     paper.ids.clear();
   }
 }
 
-void Speculator::Choose(std::span<const Room> rooms, const StepTimes& times) {
+int32_t Speculator::Choose(std::span<const Room> rooms, const StepTimes& times) {
   offers_.clear();
   for (const Room& room : rooms) {
     DraftOffer& offer = offers_.emplace_back();
@@ -148,10 +151,12 @@ void Speculator::Choose(std::span<const Room> rooms, const StepTimes& times) {
     offer.taken = offer.offered;
   }
   if (!options_.always) ChooseDrafts(offers_, times);
+  int32_t extra = 0;
   for (size_t i = 0; i < rooms.size(); ++i) {
     rooms[i].sequence->draft_rows = offers_[i].taken;
-    extra_ += offers_[i].taken;
+    extra += offers_[i].taken;
   }
+  return extra;
 }
 
 void Speculator::Learn(Sequence& s, int32_t committed) {
@@ -170,9 +175,10 @@ void Speculator::Learn(Sequence& s, int32_t committed) {
   }
 }
 
-void Speculator::StepDone(int64_t sequences, double seconds) {
+void Speculator::StepDone(int64_t sequences, int64_t rows, double seconds) {
   StepTimes& times = times_[static_cast<size_t>(sequences) - 1];
-  if (extra_ <= times.most_extra()) times.Add(static_cast<int32_t>(extra_), seconds - draft_s_);
+  const int64_t extra = rows - sequences;
+  if (extra <= times.most_extra()) times.Add(static_cast<int32_t>(extra), seconds - draft_s_);
   const double a_token_s = times.Seconds(0) / static_cast<double>(sequences);
   limit_.Add(seconds - invested_s_, static_cast<double>(committed_) * a_token_s);
 }

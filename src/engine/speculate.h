@@ -41,14 +41,15 @@ class Speculator {
   void Plan(std::span<const Room> rooms, Context& context);
   /// What became of a sequence's guesses: `committed` tokens were chosen in this step.
   void Learn(Sequence& sequence, int32_t committed);
-  /// A planned step of `sequences` sequences is over, and took `seconds` from Plan on.
-  void StepDone(int64_t sequences, double seconds);
+  /// A planned step of `sequences` sequences and `rows` rows is over, and took `seconds` from Plan
+  /// on.
+  void StepDone(int64_t sequences, int64_t rows, double seconds);
   void Forget(const Sequence& sequence);
 
  private:
   int32_t PlannedLength(std::span<const Room> rooms, StepTimes& times, double& least_chance);
-  void Choose(std::span<const Room> rooms, const StepTimes& times);
-  void TakeOnPaper(std::span<const Room> rooms, const StepTimes& times);
+  int32_t Choose(std::span<const Room> rooms, const StepTimes& times);
+  void TakeOnPaper(std::span<const Room> rooms, const StepTimes& times, int32_t extra);
   void FollowPaper(Sequence& sequence, int64_t committed);
 
   SpeculationOptions options_;
@@ -57,7 +58,6 @@ class Speculator {
   LossLimit limit_;
   std::vector<DraftJob> jobs_;
   std::vector<DraftOffer> offers_;
-  int64_t extra_ = 0;      // rows of guesses in this step
   int64_t committed_ = 0;  // tokens of this step
   double draft_s_ = 0;     // of this step, spent by the drafter
   double invested_s_ = 0;  // of that, for the sake of later steps

@@ -51,6 +51,27 @@ TEST(CApi, GeneratesWhatTheFacadeGenerates) {
   EXPECT_STREQ(octet_last_error(), "");
 }
 
+TEST(CApi, GuessesAheadWithAModelAndSaysTheSame) {
+  octet_load_options load;
+  octet_load_options_init(&load);
+  load.speculate = "lookup";
+  octet_model* loaded = nullptr;
+  ASSERT_EQ(octet_model_load(&load, &loaded), OCTET_OK) << octet_last_error();
+  const Model model(loaded);
+  const octet_generate_options options = Greedy(27);
+  octet_generate_result result = {};
+  result.struct_size = sizeof result;
+  std::string text;
+  ASSERT_EQ(octet_generate(model.get(), "Once upon a time", &options, Append, &text, &result),
+            OCTET_OK);
+  EXPECT_EQ(text, ", there was a little girl named Lily. She loved to play outside in the park.");
+  EXPECT_EQ(result.steps + result.accepted_tokens, 27);
+  load.max_draft = 33;
+  loaded = nullptr;
+  EXPECT_EQ(octet_model_load(&load, &loaded), OCTET_INVALID_ARGUMENT);
+  EXPECT_THAT(octet_last_error(), HasSubstr("expected 1 to 32"));
+}
+
 TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
   const Model model = Load();
   octet_generate_options options = Greedy(27);
