@@ -123,7 +123,7 @@ class Bench {
     return text;
   }
 
-  void Add(std::string name, Request request, std::shared_ptr<Drafter> drafter) {
+  void Add(std::string name, Request request, const std::shared_ptr<Drafter>& drafter) {
     cases_.push_back({std::move(name), std::move(request), drafter});
     cases_.back().engine = Make(drafter);
   }

@@ -23,7 +23,7 @@ struct Flags {
   bool quiet = false;
 };
 
-int64_t At(const ImatrixReport& report, int32_t layer, int32_t expert) {
+int64_t At(const ImatrixReport& report, int64_t layer, int64_t expert) {
   return report.expert_tokens[static_cast<size_t>(layer * report.experts + expert)];
 }
 

@@ -19,8 +19,12 @@ std::string Colour(double share) {
   return fmt::format("#{:02x}{:02x}{:02x}", mix(247, 8), mix(251, 69), mix(255, 148));
 }
 
+int64_t Value(const HeatMap& map, int64_t row, int64_t col) {
+  return map.values[static_cast<size_t>(row * map.cols + col)];
+}
+
 std::string Cell(const HeatMap& map, int32_t row, int32_t col, double share) {
-  const int64_t value = map.values[static_cast<size_t>(row * map.cols + col)];
+  const int64_t value = Value(map, row, col);
   const int x = kLeft + col * kCellWidth, y = kTop + row * kCellHeight;
   const bool is_short = value < map.least;
   return fmt::format(
@@ -53,7 +57,7 @@ std::string HeatMapSvg(const HeatMap& map) {
     svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">layer {}</text>\n", kLeft - 8,
                        kTop + row * kCellHeight + kCellHeight - 6, row);
     for (int32_t col = 0; col < map.cols; ++col) {
-      const int64_t value = map.values[static_cast<size_t>(row * map.cols + col)];
+      const int64_t value = Value(map, row, col);
       svg += Cell(map, row, col, static_cast<double>(value) / static_cast<double>(most));
     }
   }

@@ -157,12 +157,12 @@ TEST(ImportanceCollector, CountsEveryTokenInTheExpertsItChose) {
   EXPECT_EQ(matrix.entries.size(), 3u * 8 + 1);
   const auto tokens = collector.ExpertTokens();
   ASSERT_EQ(tokens.size(), 3u * 8);
-  for (int layer = 0; layer < 3; ++layer) {
+  for (int64_t layer = 0; layer < 3; ++layer) {
     const std::string prefix = "blk." + std::to_string(layer) + ".";
     const ImportanceEntry& router = matrix.entries.at(prefix + "ffn_gate_inp.weight");
     const ImportanceEntry& gate = matrix.entries.at(prefix + "ffn_gate_exps.weight");
     int64_t slots = 0;
-    for (int e = 0; e < 8; ++e) {
+    for (int64_t e = 0; e < 8; ++e) {
       slots += tokens[static_cast<size_t>(layer * 8 + e)];
       EXPECT_EQ(gate.count(e), tokens[static_cast<size_t>(layer * 8 + e)]);
     }
