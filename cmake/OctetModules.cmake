@@ -46,7 +46,7 @@ set(OCTET_ISA_FLAGS_x86_avx2 -mavx2 -mfma -mf16c)
 set(OCTET_ISA_FLAGS_x86_avx512 -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl -mfma -mf16c)
 set(OCTET_ISA_FLAGS_x86_avx512_vnni ${OCTET_ISA_FLAGS_x86_avx512} -mavx512vnni)
 set(OCTET_ISA_FLAGS_x86_amx_int8 ${OCTET_ISA_FLAGS_x86_avx512_vnni} -mamx-tile -mamx-int8)
-set(OCTET_ISA_FLAGS_x86_amx_bf16 ${OCTET_ISA_FLAGS_x86_amx_int8} -mamx-bf16)
+set(OCTET_ISA_FLAGS_x86_amx_bf16 ${OCTET_ISA_FLAGS_x86_amx_int8} -mavx512bf16 -mamx-bf16)
 
 function(octet_kernels)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})

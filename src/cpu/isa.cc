@@ -49,6 +49,12 @@ bool RequestTiles() {
   return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
 }
 
+/// More features of leaf 7.
+uint32_t Leaf7Sub1Eax() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 ? a : 0;
+}
+
 uint32_t DetectX86() {
   uint32_t a = 0, b1 = 0, c1 = 0, d1 = 0;
   if (__get_cpuid(1, &a, &b1, &c1, &d1) == 0) return 0;
@@ -72,7 +78,7 @@ uint32_t DetectX86() {
   if ((bits & kIsaAvx512Vnni) != 0 && (xcr0 & kTileState) == kTileState && HasAll(d7, kAmxTile) &&
       RequestTiles()) {
     if (HasAll(d7, kAmxInt8)) bits |= kIsaAmxInt8;
-    if (HasAll(d7, kAmxBf16)) bits |= kIsaAmxBf16;
+    if (HasAll(d7, kAmxBf16) && HasAll(Leaf7Sub1Eax(), bit_AVX512BF16)) bits |= kIsaAmxBf16;
   }
   return bits;
 }

@@ -12,7 +12,7 @@ enum IsaBits : uint32_t {
   kIsaAvx512 = 1u << 1,  // F, BW, CD, DQ, VL
   kIsaAvx512Vnni = 1u << 2,
   kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
-  kIsaAmxBf16 = 1u << 4,
+  kIsaAmxBf16 = 1u << 4,  // AVX512_BF16 too
 };
 
 }  // namespace octet

@@ -45,6 +45,17 @@ TEST(ThreadPool, MakesResultsOfOneJobVisibleToTheNext) {
   EXPECT_EQ(values, std::vector<int64_t>(64, 500));
 }
 
+TEST(ThreadPool, StaysCorrectWithManyMoreThreadsThanCores) {
+  ThreadPool pool(64);
+  std::vector<int64_t> values(256, 0);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<int64_t> next(values.size());
+    pool.ParallelFor(256, [&](int64_t task, int) { next[task] = values[(task + 31) % 256] + 1; });
+    values.swap(next);
+  }
+  EXPECT_EQ(values, std::vector<int64_t>(256, 300));
+}
+
 TEST(ThreadPool, WakesWorkersThatSleep) {
   ThreadPool pool(3);
   for (int round = 0; round < 3; ++round) {

@@ -30,7 +30,7 @@ enum class Arithmetic : uint8_t {
 };
 constexpr int kArithmeticCount = 2;
 
-enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kQuantize, kPeak };
+enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kAttendSpan, kQuantize, kPeak };
 
 /// What a matmul reads as x.
 enum class Activations : uint8_t {
@@ -102,6 +102,54 @@ constexpr int kExpTerms = 8;  // Taylor to r^7: its error at |r| = ln 2 / 2 is 0
 constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
                                        1.0f / 6,    0.5f,       1.0f,       1.0f};
 
+/// Attention of consecutive rows of a sequence over one span of its keys, for Arithmetic::kFast:
+/// the same online softmax in bf16 products with float sums. For each row r and head h of the
+/// group:
+///   q' = bf16(q · scale · log2 e);  keys and values count as their nearest bf16
+///   in chunks of kSpanChunk absolute positions:
+///     s_j = q'·k[j], m' = max(m, s_j …), c = 2^(m-m'), p_j = 2^(s_j-m'), both by Exp2 below
+///     l = fma(l, c, Σ p_j)   Σ: four sums, sum j % 4 adds j in order; (0 + 1) + (2 + 3)
+///     acc = acc·c + Σ bf16(p_j)·v[j]
+/// Products are those of the instruction tdpbf16ps: 32 terms at a time (dims of a head, absolute
+/// key positions), even and odd ones each a chain of fmas from 0, their sum added to the
+/// accumulator; subnormal terms and sums are 0. A key that a row may not see has p_j = 0, so its
+/// value must be finite. Rows see the same operations alone and together, whatever the pages.
+///   Exp2(x): f = x - floor(x), Horner over kExp2Poly by fmas, times 2^floor(x).
+struct AttendSpanArgs {
+  const float* q;                 // row r, head h at q + r·q_stride + h·head_dim
+  int64_t q_stride;               // in elements
+  int32_t rows, group, head_dim;  // rows · group ≤ kSpanQueries; head_dim as SpanHeadDim says
+  float scale;
+  int64_t first_position;  // of row 0
+  int64_t window;          // keys a row sees, itself included; 0: all
+  // Position p's key is the row k_pages[p / page_tokens] + head_offset + p % page_tokens ·
+  // row_bytes.
+  const std::byte* const* k_pages;
+  const std::byte* const* v_pages;
+  int32_t page_tokens;
+  int64_t head_offset, row_bytes;
+  int64_t begin, end;  // keys of the span; begin is a multiple of kSpanChunk
+  bool continues;  // this thread's last call ended where this one begins: its keys are on their way
+  float* m;        // [rows · group], overwritten; the lowest float where no key was seen
+  float* l;        // [rows · group], overwritten
+  float* acc;      // [rows · group][head_dim], overwritten
+  float* scratch;  // descriptor.scratch_floats, 64-byte aligned, this thread's alone
+};
+/// Spans that follow one another are merged in order, so that threads may share a long context:
+/// m' = max(m, part.m); each side times 2^(m-m'), by Exp2; l and acc: fma(part, its factor, own·c).
+struct MergeSpanArgs {
+  float *m, *l, *acc;  // [queries], [queries], [queries][head_dim]
+  const float *part_m, *part_l, *part_acc;
+  int64_t queries, head_dim;
+};
+constexpr int32_t kSpanChunk = 256;    // keys between two looks at the maximum
+constexpr int32_t kSpanKeys = 2048;    // keys of a span: between two merges
+constexpr int32_t kSpanQueries = 256;  // rows · heads of a call
+constexpr int32_t kSpanHeadDimStep = 64, kSpanHeadDimMax = 256;
+constexpr int kExp2Terms = 5;  // relative error 3e-6 on [0, 1), and exactly 1 at 0
+constexpr float kExp2Poly[kExp2Terms] = {0.013426701538f, 0.052242446691f, 0.241280212998f,
+                                         0.693044841289f, 1.0f};
+
 /// One row of activations to int8 blocks, as quant/activation.h defines them, bit for bit.
 struct QuantizeArgs {
   const float* x;
@@ -129,7 +177,7 @@ struct KernelDescriptor {
   int32_t speed;  // the registry takes the highest among those that fit
   // kMatmul:
   bool any_format;  // reads every format through MatmulArgs::decode
-  Format format;    // else the one it reads; of keys and values for kAttendBlock
+  Format format;    // else the one it reads; of keys and values for kAttend…
   Layout layout;
   Arithmetic arithmetic;
   Activations activations;
@@ -138,6 +186,9 @@ struct KernelDescriptor {
   void (*matmul)(const MatmulArgs&);
   // kAttendBlock:
   void (*attend_block)(const AttendBlockArgs&);
+  // kAttendSpan:
+  void (*attend_span)(const AttendSpanArgs&);
+  void (*merge_span)(const MergeSpanArgs&);
   // kQuantize:
   void (*quantize)(const QuantizeArgs&);
   // kPeak:

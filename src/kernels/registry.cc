@@ -94,6 +94,7 @@ KernelTable SelectKernels(uint32_t isa) {
   }
   for (int f = 0; f < kFormatCount; ++f) {
     table.attend_block[f] = Best(isa, KernelOp::kAttendBlock, static_cast<Format>(f));
+    table.attend_span[f] = Best(isa, KernelOp::kAttendSpan, static_cast<Format>(f));
   }
   table.quantize = Best(isa, KernelOp::kQuantize, Format::kF32);
   for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));

@@ -20,6 +20,8 @@ class KernelTable {
   uint32_t isa = 0;
   /// By the format of keys and values; there is always one for F32, others may be nullptr.
   std::array<const KernelDescriptor*, kFormatCount> attend_block = {};
+  /// By the same, for Arithmetic::kFast; mostly nullptr.
+  std::array<const KernelDescriptor*, kFormatCount> attend_span = {};
   const KernelDescriptor* quantize = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ops/attention_spans.h"
 #include "ops/rows.h"
 
 namespace octet {
@@ -168,6 +169,11 @@ void AppendKv(View<const float, 2> k, View<const float, 2> v,
 void Attention(View<float, 2> q, const AttentionShape& shape,
                std::span<const AttentionSegment> segments, View<float, 2> out, Context& context,
                View<float, 2> log_sum) {
+  if (segments.empty()) return;
+  // All segments of a step lie in one cache, of one format.
+  const KernelDescriptor* spans = SpanKernel(shape, segments[0].kv.format, context);
+  if (spans != nullptr && log_sum.data == nullptr)
+    return SpanAttention(*spans, q, shape, segments, out, context);
   Arena::Scope scope(context.scratch);
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   ForEachRow(q.shape[0], q.shape[1], context, [&](int64_t t) {

@@ -31,10 +31,12 @@ void AppendKv(View<const float, 2> k, View<const float, 2> v,
               std::span<const AttentionSegment> segments, Context& context);
 
 /// out[t] = softmax(q[t] Kᵀ / sqrt(head_dim)) V over the keys at positions ≤ t's (and inside the
-/// window). q, out [T, n_heads · head_dim]; q is scaled in place; out is overwritten. Keys are
-/// walked in blocks of kKeyBlock absolute positions, so a row sees the same operations alone and in
-/// a prompt. With `log_sum` [T, n_heads], also writes log Σ exp(scores) of every row and head: what
-/// the gradient needs to compute the probabilities again.
+/// window). q, out [T, n_heads · head_dim]; q may be scaled in place; out is overwritten. Keys are
+/// walked in blocks at fixed absolute positions, so a row sees the same operations alone and in a
+/// prompt. Arithmetic::kFast takes span kernels where this machine has them
+/// (ops/attention_spans.h). With `log_sum` [T, n_heads] it never does, scales q in place and also
+/// writes log Σ exp(scores) of every row and head: what the gradient needs to compute the
+/// probabilities again.
 void Attention(View<float, 2> q, const AttentionShape& shape,
                std::span<const AttentionSegment> segments, View<float, 2> out, Context& context,
                View<float, 2> log_sum = {});

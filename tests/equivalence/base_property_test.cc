@@ -43,6 +43,7 @@ std::vector<Case> Cases() {
           {"DenseF32", dense, Format::kF32, Format::kF16, Arithmetic::kFast},
           {"OddTop3", odd, Format::kF32, Format::kF32, Arithmetic::kFloat32},
           {"WideQ4KQ8Kv", wide, Format::kQ4_K, Format::kQ8_0, Arithmetic::kFast},
+          {"WideQ8Bf16Kv", wide, Format::kQ8_0, Format::kBf16, Arithmetic::kFast},
           {"WideQ8F32", wide, Format::kQ8_0, Format::kF32, Arithmetic::kFloat32}};
 }
 
@@ -68,7 +69,7 @@ TEST_P(BaseProperty, ChunksOfAPromptGiveTheSameBits) {
 }
 
 TEST_P(BaseProperty, ThreadsGiveTheSameBits) {
-  for (const int threads : {1, 3, 5})
+  for (const int threads : {1, 3, 5, 32})
     EXPECT_TRUE(Runner(threads, 64).Prompt(ids_) == alone_) << threads << " threads";
 }
 

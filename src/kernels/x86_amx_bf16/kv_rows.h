@@ -1,0 +1,131 @@
+// Rows of keys and values, of any stored format, to tiles of bf16.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/kernel.h"
+
+namespace octet {
+namespace {
+
+constexpr int64_t kTileBytes = 1024;
+
+inline __m512i Bf16Pair(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+
+/// 32 values of a row from dimension d (a multiple of 32) on, as bf16.
+struct RowsBf16 {
+  static constexpr bool kAreTiles = true;  // 16 rows of a page are a tile as they lie
+  static __m512i Load(const std::byte* row, int32_t d) {
+    return _mm512_loadu_si512(row + 2 * static_cast<int64_t>(d));
+  }
+};
+struct RowsF16 {
+  static constexpr bool kAreTiles = false;
+  static __m512i Load(const std::byte* row, int32_t d) {
+    const auto* half = reinterpret_cast<const __m256i*>(row + 2 * static_cast<int64_t>(d));
+    return Bf16Pair(_mm512_cvtph_ps(_mm256_loadu_si256(half)),
+                    _mm512_cvtph_ps(_mm256_loadu_si256(half + 1)));
+  }
+};
+struct RowsQ8 {
+  static constexpr bool kAreTiles = false;
+  static __m512i Load(const std::byte* row, int32_t d) {
+    constexpr int64_t kBlock = 34;  // binary16 scale, 32 int8
+    const std::byte* block = row + d / 32 * kBlock;
+    uint16_t bits;
+    __builtin_memcpy(&bits, block, sizeof bits);
+    const __m512 scale = _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(bits)));
+    const auto* codes = reinterpret_cast<const __m128i*>(block + 2);
+    const auto part = [&](int i) {
+      return _mm512_mul_ps(scale,
+                           _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(codes + i))));
+    };
+    return Bf16Pair(part(0), part(1));
+  }
+};
+
+// Sixteenths of a row that each piece of work on a chunk asks for: 512 rows over 256 keys
+// converted, 32 products of keys, 8 softmaxes of 32 keys, 256 pairs of values converted and 16
+// products (head_dim 128; larger ones are done asking earlier). By measurement, flat.
+constexpr int32_t kAskPerKey = 8, kAskPerKeyProduct = 32, kAskPerSoftmax = 128, kAskPerValues = 12,
+                  kAskPerValueProduct = 64;
+
+/// Asks for the rows of the chunk after this one, spread evenly over the work on this one: memory
+/// is the slower side of decoding, and rests whenever nothing is asked of it. Rows are taken from
+/// kStrips runs in turn, so that the hardware's own prefetcher follows as many pages at once: one
+/// sequential stream gets 0.6 of what memory gives.
+class NextChunk {
+ public:
+  void Start(const std::byte* const* keys, const std::byte* const* values, int64_t row_bytes) {
+    rows_[0] = keys;
+    rows_[1] = values;
+    row_bytes_ = row_bytes;
+    next_ = 0;
+    credit_ = 0;
+  }
+  void Stop() { next_ = 2 * kSpanChunk; }
+  /// Asks for all that is left: before the first chunk, which nobody asked for earlier.
+  void AskAll() { Ask(16 * 2 * kSpanChunk); }
+  /// Asks for `sixteenths` / 16 rows more.
+  void Ask(int32_t sixteenths) {
+    for (credit_ += sixteenths; credit_ >= 16; credit_ -= 16) {
+      if (next_ >= 2 * kSpanChunk) return;
+      const int32_t i = next_ % kSpanChunk;
+      const std::byte* row =
+          rows_[next_ / kSpanChunk][i % kStrips * (kSpanChunk / kStrips) + i / kStrips];
+      ++next_;
+      for (int64_t b = 0; b < row_bytes_; b += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(row + b), _MM_HINT_T1);
+      }
+    }
+  }
+
+ private:
+  static constexpr int32_t kStrips = 8;
+  const std::byte* const* rows_[2] = {};
+  int64_t row_bytes_ = 0;
+  int32_t next_ = 0;
+  int32_t credit_ = 0;
+};
+
+/// Keys [16] to tiles: tile c (32 dims) has the keys as its rows.
+template <class Rows>
+void KeysToTiles(const std::byte* const* rows, int32_t dim_steps, std::byte* tiles,
+                 NextChunk* later) {
+  for (int32_t r = 0; r < 16; ++r) {
+    later->Ask(kAskPerKey);
+    for (int32_t c = 0; c < dim_steps; ++c) {
+      _mm512_store_si512(tiles + c * kTileBytes + r * 64, Rows::Load(rows[r], 32 * c));
+    }
+  }
+}
+
+/// Values [32] of dims [d, d + 32 · dim_steps) to two tiles every 32 dims; row i of a tile has keys
+/// 2i and 2i + 1 side by side. The first tile's columns are dims 0–3, 8–11, 16–19, 24–27, the
+/// second's the others: what the unpack instructions give; NaturalDims undoes it.
+template <class Rows>
+void ValuesToTiles(const std::byte* const* rows, int32_t d, int32_t dim_steps, std::byte* tiles,
+                   NextChunk* later) {
+  for (int32_t i = 0; i < 16; ++i) {
+    later->Ask(kAskPerValues);
+    for (int32_t c = 0; c < dim_steps; ++c) {
+      const __m512i even = Rows::Load(rows[2 * i], d + 32 * c);
+      const __m512i odd = Rows::Load(rows[2 * i + 1], d + 32 * c);
+      std::byte* out = tiles + 2 * c * kTileBytes + i * 64;
+      _mm512_store_si512(out, _mm512_unpacklo_epi16(even, odd));
+      _mm512_store_si512(out + kTileBytes, _mm512_unpackhi_epi16(even, odd));
+    }
+  }
+}
+
+/// 32 dims in the order of ValuesToTiles' columns, to their own order.
+inline void NaturalDims(__m512 first, __m512 second, float* out) {
+  const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const __m512i high =
+      _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  _mm512_storeu_ps(out, _mm512_permutex2var_ps(first, low, second));
+  _mm512_storeu_ps(out + 16, _mm512_permutex2var_ps(first, high, second));
+}
+
+}  // namespace
+}  // namespace octet
