@@ -1,5 +1,6 @@
-// Every matmul kernel of the registry at Mixtral's widths, beside what the machine's memory can
-// deliver in the same run. Useful flags: --benchmark_filter=REGEX
+// Every kernel of the registry but attention's: matrix products at Mixtral's widths, beside what
+// the machine's memory can deliver in the same run, and the kernels of single rows. Useful flags:
+// --benchmark_filter=REGEX
 // --benchmark_enable_random_interleaving=true --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
@@ -14,6 +15,8 @@
 #include "cpu/thread_pool.h"
 #include "kernels/registry.h"
 #include "quant/panel16.h"
+#include "row_kernels.h"
+#include "tensor/weight_matrix.h"
 
 namespace octet {
 namespace {
@@ -76,10 +79,12 @@ struct Problem {
 };
 
 int64_t MatrixBytes(const Problem& p) {
-  if (p.kernel->layout == Layout::kPanel16) {
-    return Panel16Bytes(p.format, p.shape.rows, p.shape.cols);
-  }
-  return p.shape.rows * FormatBytes(p.format, p.shape.cols);
+  WeightMatrix matrix;
+  matrix.format = p.format;
+  matrix.layout = p.kernel->layout;
+  matrix.rows = p.shape.rows;
+  matrix.cols = p.shape.cols;
+  return matrix.bytes();
 }
 
 void BM_Matmul(benchmark::State& state, const Problem& p) {
@@ -163,6 +168,7 @@ void Register() {
 
 int main(int argc, char** argv) {
   octet::Register();
+  octet::RegisterRowKernels();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();
