@@ -22,9 +22,15 @@ namespace octet {
 namespace {
 
 constexpr int64_t kPromptAtDepth = 512;  // tokens: the chunk in which prompts are computed
-constexpr int64_t kReadLimitBytes = int64_t{1} << 30;
-/// For the program itself and scratch of a step, beside what the limits are measured on.
-constexpr int64_t kHeadroom = kReadLimitBytes + (int64_t{512} << 20);
+/// For the program itself and scratch of a step.
+constexpr int64_t kHeadroom = int64_t{512} << 20;
+
+/// Memory that the read limit is measured on: more than caches hold, but not what keeps a large
+/// model's file from staying in memory.
+int64_t ReadLimitBytes(int64_t weight_bytes) {
+  const bool is_large = weight_bytes > static_cast<int64_t>(MachineMemory() / 2);
+  return int64_t{is_large ? 256 : 1024} << 20;
+}
 
 /// What is measured, its shape, and its times so far.
 struct Measurement {
@@ -83,7 +89,7 @@ void DropWhatDoesNotFit(const ModelConfig& config, int64_t weight_bytes, Format 
   const auto memory = static_cast<int64_t>(MachineMemory());
   while (!list.empty()) {
     const int64_t kv_bytes = StepBench::KvBytes(config, ShapesOf(list), kv);
-    if (weight_bytes + kv_bytes + kHeadroom <= memory) return;
+    if (weight_bytes + kv_bytes + ReadLimitBytes(weight_bytes) + kHeadroom <= memory) return;
     const auto deepest =
         std::max_element(list.begin(), list.end(), [](const Measurement& a, const Measurement& b) {
           return a.shape.depth + a.shape.rows < b.shape.depth + b.shape.rows;
@@ -226,8 +232,8 @@ Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progre
   Describe(runtime, report);
 
   OCTET_ASSIGN(StepBench bench, StepBench::Create(*runtime.model, ShapesOf(list), *kv));
-  OCTET_ASSIGN(LimitPasses limits,
-               LimitPasses::Create(runtime.kernels, *runtime.pool, kReadLimitBytes));
+  OCTET_ASSIGN(LimitPasses limits, LimitPasses::Create(runtime.kernels, *runtime.pool,
+                                                       ReadLimitBytes(report.weight_bytes)));
   Context context = runtime.MakeContext();
   std::vector<StepCost> costs;
   for (size_t i = 0; i < list.size(); ++i)
