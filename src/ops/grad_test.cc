@@ -378,8 +378,12 @@ class AttentionBatch {
 
 TEST_F(Grad, AttentionOfPackedSequences) {
   // Lengths around the tile of 64; windows inside a tile and across tiles; groups of 1 and 3.
-  for (const auto& [heads, kv_heads, window] :
-       {std::array{3, 1, 0}, {2, 2, 0}, {6, 2, 10}, {2, 1, 70}}) {
+  struct Case {
+    int64_t heads, kv_heads, window;
+  };
+  for (const Case& heads_of : {Case{3, 1, 0}, Case{2, 2, 0}, Case{6, 2, 10}, Case{2, 1, 70}}) {
+    // Not a structured binding: clang 14 cannot capture those.
+    const int64_t heads = heads_of.heads, kv_heads = heads_of.kv_heads, window = heads_of.window;
     SCOPED_TRACE(::testing::Message() << heads << " heads, window " << window);
     const AttentionShape shape{heads, kv_heads, 12, window};
     AttentionBatch batch(shape, {1, 64, 7, 150});
