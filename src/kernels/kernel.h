@@ -30,12 +30,21 @@ enum class Arithmetic : uint8_t {
 };
 constexpr int kArithmeticCount = 2;
 
-enum class KernelOp : uint8_t { kMatmul, kAttendBlock, kAttendSpan, kQuantize, kPeak };
+enum class KernelOp : uint8_t {
+  kMatmul,
+  kAttendBlock,
+  kAttendSpan,
+  kQuantize,
+  kRound,
+  kPeak,
+};
 
 /// What a matmul reads as x.
 enum class Activations : uint8_t {
   kFloat,  // MatmulArgs::x
   kInt8,   // MatmulArgs::xq, and the product is the one of quant/integer_dot.h, bit for bit
+  kBf16,   // MatmulArgs::xb: rounded to 8 significant bits, products exact, sums float, in an order
+           // that depends on neither tokens nor layout
 };
 
 /// y[t][r] = Σ_k x[t][k] · w[r][k] for t < tokens, r < rows. Overwrites y.
@@ -60,10 +69,15 @@ struct MatmulArgs {
   // AMX tile of 16 of them never falls into one cache set.
   const ActivationBlock* xq;
   int64_t xq_tokens;
+  // Where they are kBf16: block b of token t is xb[b * xq_tokens + t], and kRoundedPadding blocks
+  // may be read behind the last (what they hold does not matter).
+  const RoundedBlock* xb;
   // Repacks row-major blocks (quant/panel16.h); for kernels that take them so.
   PackStepFn pack;
   IntegerDotFn dot;  // of the weight format; for the reference
 };
+
+constexpr int64_t kRoundedPadding = 15;
 
 /// One block of keys against the query heads that share a key/value head; online softmax
 /// (Dao 2023, FlashAttention-2, alg. 1). For each head h < heads, over keys j in [begin, end):
@@ -170,6 +184,14 @@ struct PeakArgs {
 };
 constexpr int64_t kPeakScratchBytes = 32768;
 
+/// One row of activations to bf16 blocks (quant/activation.h), zeros past cols.
+struct RoundArgs {
+  const float* x;
+  int64_t cols;
+  RoundedBlock* out;  // block b to out[b * out_stride]
+  int64_t out_stride;
+};
+
 struct KernelDescriptor {
   const char* name;  // "x86_avx512/matmul_f32"; nullptr ends a file's list
   KernelOp op;
@@ -191,6 +213,8 @@ struct KernelDescriptor {
   void (*merge_span)(const MergeSpanArgs&);
   // kQuantize:
   void (*quantize)(const QuantizeArgs&);
+  // kRound:
+  void (*round)(const RoundArgs&);
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

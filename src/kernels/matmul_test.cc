@@ -182,7 +182,7 @@ TEST(SelectKernels, NeverLeavesQuantisedWeightsToTheOracleOnAVectorMachine) {
     const KernelTable table = SelectKernels(isa);
     for (int f = 0; f < kFormatCount; ++f) {
       const auto format = static_cast<Format>(f);
-      if (FindPanel16(format) == nullptr) continue;
+      if (FindIntegerDot(format) == nullptr) continue;
       for (const Layout layout : {Layout::kRowMajor, Layout::kPanel16}) {
         const KernelDescriptor* kernel = table.Matmul(format, layout, Arithmetic::kFast, 1);
         ASSERT_NE(kernel, nullptr) << Info(format).name;

@@ -23,6 +23,8 @@ class KernelTable {
   /// By the same, for Arithmetic::kFast; mostly nullptr.
   std::array<const KernelDescriptor*, kFormatCount> attend_span = {};
   const KernelDescriptor* quantize = nullptr;
+  /// To bf16; nullptr where no matmul kernel reads that.
+  const KernelDescriptor* round = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

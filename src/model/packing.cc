@@ -34,7 +34,9 @@ std::string IsaFamilyName(uint32_t isa) {
 }
 
 Layout LayoutFor(TensorRole role, Format format, Layout stored, const KernelTable& kernels) {
-  if (stored != Layout::kRowMajor || role == TensorRole::kEmbedding) return stored;
+  // The embedding is looked up by rows, and routers multiply in float32.
+  if (role == TensorRole::kEmbedding || role == TensorRole::kRouter) return stored;
+  if (stored != Layout::kRowMajor) return stored;
   return BestLayout(kernels, format);
 }
 

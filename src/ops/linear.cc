@@ -20,17 +20,18 @@ constexpr int64_t kSerialBlocks = 64;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Rows quantised for one or more tasks; block b of token t is blocks[b * tokens + t].
-struct QuantizedInput {
+/// Rows made ready for one or more tasks; block b of token t is blocks[b * tokens + t].
+struct BlockedInput {
   View<const float, 2> x;
-  ActivationBlock* blocks;
+  Activations kind;
+  void* blocks;  // ActivationBlock or RoundedBlock
 };
 
 /// How one task falls into tiles. Depends on shapes alone, never on the threads.
 struct Tiling {
   const LinearTask* task;
   const KernelDescriptor* kernel;
-  const ActivationBlock* xq;  // for kernels that take it
+  const void* blocks;  // of a BlockedInput, for kernels that take one
   int64_t tile_rows, row_tiles, token_tiles;
   int64_t first;  // number of this task's first tile among all tasks'
 };
@@ -65,41 +66,55 @@ bool SameRows(const View<const float, 2>& a, const View<const float, 2>& b) {
   return a.data == b.data && a.shape == b.shape && a.stride == b.stride;
 }
 
-/// Gives every int8 tiling its input; tasks that share x share it. Returns how many there are.
-int64_t AssignInputs(std::span<Tiling> tilings, QuantizedInput* inputs, Arena& scratch) {
+void* AllocateBlocks(Activations kind, int64_t blocks, Arena& scratch) {
+  if (kind == Activations::kInt8) return scratch.Allocate<ActivationBlock>(blocks);
+  return scratch.Allocate<RoundedBlock>(blocks + kRoundedPadding);
+}
+
+/// Gives every tiling that takes blocks its input; tasks that share x share it. Returns how many
+/// there are.
+int64_t AssignInputs(std::span<Tiling> tilings, BlockedInput* inputs, Arena& scratch) {
   int64_t n = 0;
   for (Tiling& tiling : tilings) {
-    if (tiling.kernel->activations != Activations::kInt8 || tiling.row_tiles == 0) continue;
+    const Activations kind = tiling.kernel->activations;
+    if (kind == Activations::kFloat || tiling.row_tiles == 0) continue;
     const View<const float, 2>& x = tiling.task->x;
     int64_t i = 0;
-    while (i < n && !SameRows(inputs[i].x, x)) ++i;
+    while (i < n && !(inputs[i].kind == kind && SameRows(inputs[i].x, x))) ++i;
     if (i == n) {
       const int64_t blocks = x.shape[0] * CeilDiv(x.shape[1], kActivationBlock);
-      inputs[n++] = {x, scratch.Allocate<ActivationBlock>(blocks)};
+      inputs[n++] = {x, kind, AllocateBlocks(kind, blocks, scratch)};
     }
-    tiling.xq = inputs[i].blocks;
+    tiling.blocks = inputs[i].blocks;
   }
   return n;
 }
 
-void QuantizeInputs(std::span<const QuantizedInput> inputs, Context& context) {
+void MakeBlocks(const BlockedInput& input, int64_t row, const KernelTable& kernels) {
+  const int64_t rows = input.x.shape[0], cols = input.x.shape[1];
+  const float* x = input.x.data + row * input.x.stride[0];
+  if (input.kind == Activations::kInt8) {
+    kernels.quantize->quantize({x, cols, static_cast<ActivationBlock*>(input.blocks) + row, rows});
+  } else {
+    kernels.round->round({x, cols, static_cast<RoundedBlock*>(input.blocks) + row, rows});
+  }
+}
+
+void MakeInputs(std::span<const BlockedInput> inputs, Context& context) {
   int64_t rows = 0, blocks = 0;
-  for (const QuantizedInput& input : inputs) {
+  for (const BlockedInput& input : inputs) {
     rows += input.x.shape[0];
     blocks += input.x.shape[0] * CeilDiv(input.x.shape[1], kActivationBlock);
   }
-  const auto quantize_row = [&](int64_t row, int) {
-    const QuantizedInput* input = inputs.data();
+  const auto make_row = [&](int64_t row, int) {
+    const BlockedInput* input = inputs.data();
     for (; row >= input->x.shape[0]; ++input) row -= input->x.shape[0];
-    context.kernels.quantize->quantize({.x = input->x.data + row * input->x.stride[0],
-                                        .cols = input->x.shape[1],
-                                        .out = input->blocks + row,
-                                        .out_stride = input->x.shape[0]});
+    MakeBlocks(*input, row, context.kernels);
   };
   if (blocks <= kSerialBlocks) {
-    for (int64_t row = 0; row < rows; ++row) quantize_row(row, 0);
+    for (int64_t row = 0; row < rows; ++row) make_row(row, 0);
   } else {
-    context.pool.ParallelFor(rows, quantize_row);
+    context.pool.ParallelFor(rows, make_row);
   }
 }
 
@@ -115,21 +130,25 @@ void RunTile(const Tiling& tiling, int64_t tile, float* scratch) {
   const int64_t row = tile % tiling.row_tiles * tiling.tile_rows;
   const int64_t token = tile / tiling.row_tiles * kTileTokens;
   const Panel16* panel = FindPanel16(w.format);
-  tiling.kernel->matmul({.w = RowData(w, row),
-                         .w_row_bytes = w.row_bytes(),
-                         .rows = std::min(tiling.tile_rows, w.rows - row),
-                         .cols = w.cols,
-                         .x = task.x.data + token * task.x.stride[0],
-                         .x_stride = task.x.stride[0],
-                         .y = task.y.data + token * task.y.stride[0] + row,
-                         .y_stride = task.y.stride[0],
-                         .tokens = std::min(kTileTokens, task.x.shape[0] - token),
-                         .decode = Info(w.format).decode,
-                         .scratch = scratch,
-                         .xq = tiling.xq == nullptr ? nullptr : tiling.xq + token,
-                         .xq_tokens = task.x.shape[0],
-                         .pack = panel == nullptr ? nullptr : panel->pack,
-                         .dot = FindIntegerDot(w.format)});
+  const bool int8 = tiling.kernel->activations == Activations::kInt8;
+  const bool bf16 = tiling.kernel->activations == Activations::kBf16;
+  tiling.kernel->matmul(
+      {.w = RowData(w, row),
+       .w_row_bytes = w.row_bytes(),
+       .rows = std::min(tiling.tile_rows, w.rows - row),
+       .cols = w.cols,
+       .x = task.x.data + token * task.x.stride[0],
+       .x_stride = task.x.stride[0],
+       .y = task.y.data + token * task.y.stride[0] + row,
+       .y_stride = task.y.stride[0],
+       .tokens = std::min(kTileTokens, task.x.shape[0] - token),
+       .decode = Info(w.format).decode,
+       .scratch = scratch,
+       .xq = int8 ? static_cast<const ActivationBlock*>(tiling.blocks) + token : nullptr,
+       .xq_tokens = task.x.shape[0],
+       .xb = bf16 ? static_cast<const RoundedBlock*>(tiling.blocks) + token : nullptr,
+       .pack = panel == nullptr ? nullptr : panel->pack,
+       .dot = FindIntegerDot(w.format)});
 }
 
 }  // namespace
@@ -138,7 +157,7 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
   const Arena::Scope scope(context.scratch);
   const auto n = static_cast<int64_t>(tasks.size());
   auto* tilings = context.scratch.Allocate<Tiling>(n);
-  auto* inputs = context.scratch.Allocate<QuantizedInput>(n);
+  auto* inputs = context.scratch.Allocate<BlockedInput>(n);
   int64_t tiles = 0, scratch_floats = 0;
   const int64_t stream_bytes = StreamTileBytes(tasks);
   for (int64_t i = 0; i < n; ++i) {
@@ -147,7 +166,7 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
     scratch_floats = std::max<int64_t>(scratch_floats, tilings[i].kernel->scratch_floats);
   }
   const int64_t n_inputs = AssignInputs({tilings, tasks.size()}, inputs, context.scratch);
-  QuantizeInputs({inputs, static_cast<size_t>(n_inputs)}, context);
+  MakeInputs({inputs, static_cast<size_t>(n_inputs)}, context);
 
   scratch_floats = CeilDiv(scratch_floats, 16) * 16;  // each worker's part starts a cache line
   auto* scratch = context.scratch.Allocate<float>(scratch_floats * context.pool.threads());

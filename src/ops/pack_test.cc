@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "cpu/isa.h"
 #include "ops/linear.h"
+#include "quant/integer_dot.h"
 
 namespace octet {
 namespace {
@@ -57,6 +58,8 @@ TEST(Pack, LeavesEveryProductItsBits) {
       const std::vector<float> x = RandomFloats(tokens * 512, 3);
       const std::vector<float> got = Product(matrix, x, DetectIsa(), pool);
       EXPECT_EQ(got, Product(w.matrix, x, DetectIsa(), pool)) << "row-major, same kernels";
+      // Fast products with float weights are not the reference's, which are float32.
+      if (FindIntegerDot(format) == nullptr) continue;
       EXPECT_EQ(got, Product(w.matrix, x, 0, pool)) << "reference";
     }
   }

@@ -28,6 +28,11 @@ struct alignas(64) ActivationBlock {
 };
 static_assert(sizeof(ActivationBlock) == 320);
 
+/// 256 columns of a row rounded to bf16, to nearest even (a NaN stays one): what bf16 tiles read.
+struct alignas(64) RoundedBlock {
+  uint16_t bf16[kActivationBlock];
+};
+
 /// Quantises one row: out[0 … ceil(cols / 256)). Scalar reference of the definition above.
 void QuantizeActivations(const float* x, int64_t cols, ActivationBlock* out);
 

@@ -202,13 +202,29 @@ void PackQ8_0(Rows rows, int64_t blocks, std::byte* main, std::byte*) {
   PutScales<34, 1>(rows, blocks, PutCodes<34, 2, 8>(rows, blocks, 0x80808080u, main));
 }
 
+/// Two values a word; `values` of them remain in the rows.
+void PackBf16(Rows rows, int64_t values, std::byte* main, std::byte*) {
+  const auto words = static_cast<int>(values < kPanelStep ? values / 2 : kPanelStep / 2);
+  main = PutWords(rows, 0, words, 0, main);
+  if (words == kPanelStep / 2) return;
+  uint16_t last[kPanelRows][2] = {};
+  const std::byte* sources[kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) {
+    sources[r] = reinterpret_cast<const std::byte*>(last[r]);
+    if (rows[r] != nullptr && values % 2 == 1) std::memcpy(last[r], rows[r] + 4 * words, 2);
+  }
+  main = PutWords(sources, 0, 1, 0, main);
+  std::memset(main, 0, 64 * static_cast<size_t>(kPanelStep / 2 - 1 - words));
+}
+
 }  // namespace
 
 const Panel16* FindPanel16(Format format) {
   static constexpr Panel16 kQ4_K{2240, 64, PackQ4_K}, kQ5_K{2752, 64, PackQ5_K},
       kQ6_K{3328, 32, PackQ6_K}, kQ3_K{1728, 32, PackQ3_K}, kQ2_K{1280, 64, PackQ2_K},
       kIq4_Xs{2112, 64, PackIq4_Xs}, kQ4_0{2304, 0, PackQ4_0}, kQ4_1{2560, 0, PackQ4_1},
-      kQ5_0{2816, 0, PackQ5_0}, kQ5_1{3072, 0, PackQ5_1}, kQ8_0{4352, 0, PackQ8_0};
+      kQ5_0{2816, 0, PackQ5_0}, kQ5_1{3072, 0, PackQ5_1}, kQ8_0{4352, 0, PackQ8_0},
+      kBf16{8192, 0, PackBf16};
   switch (format) {
     case Format::kQ4_K:
       return &kQ4_K;
@@ -235,8 +251,9 @@ const Panel16* FindPanel16(Format format) {
       return &kQ8_0;
     case Format::kF32:
     case Format::kF16:
-    case Format::kBf16:
       return nullptr;
+    case Format::kBf16:
+      return &kBf16;
   }
   return nullptr;
 }

@@ -1,4 +1,4 @@
-// Layout::kPanel16: quantised blocks re-tiled so that a 512-bit register holds the same four
+// Layout::kPanel16: blocks re-tiled so that a 512-bit register holds the same four
 // consecutive k of sixteen output rows.
 //
 // A panel is 16 rows; a step is 256 values of K of a panel (one block of the K formats, eight
@@ -24,10 +24,11 @@
 //   Q5_0     qs 32, fifth bits 8, d                      -          2816
 //   Q5_1     qs 32, fifth bits 8, d, m                   -          3072
 //   Q8_0     qs 64 with their sign bits flipped, d       -          4352
+//   BF16     128 pairs of values                         -          8192
 // d and m of 8 blocks: [block][row] of binary16, 32 bytes a block. Fifth bits: bit b of byte l is
 // that of value l of block b, as Q5_K's qh. Flipped sign bits make Q8_0's codes q + 128, unsigned.
 // Sizes equal the file's, but for padding: where cols is no multiple of 256, the 32-value formats
-// are filled up with zero blocks.
+// and BF16 are filled up with zeros.
 #pragma once
 
 #include <cstddef>
@@ -51,7 +52,7 @@ struct Panel16 {
   PackStepFn pack;
 };
 
-/// The panel layout of `format`; nullptr when it has none (float formats).
+/// The panel layout of `format`; nullptr when it has none (F32, F16).
 const Panel16* FindPanel16(Format format);
 
 /// Bytes of one panel, and of a matrix, in the layout. The format must have it.
