@@ -11,7 +11,7 @@ constexpr int64_t kTileTokens = 16, kMaxTiles = 4;  // tiles of tokens that shar
 constexpr int64_t kChunkTokens = kTileTokens * kMaxTiles;
 // Panels that share a step's activations (32 KiB of 64 tokens) while those are in level 1, and
 // tokens that share a step's weights while those are in level 2.
-constexpr int64_t kGroupPanels = 8, kGroupTokens = 256, kGroupChunks = kGroupTokens / kChunkTokens;
+constexpr int64_t kGroupPanels = 16, kGroupTokens = 256, kGroupChunks = kGroupTokens / kChunkTokens;
 constexpr int64_t kPrefetchBytes = 8192;  // ahead of a stream of weights that few tokens read
 
 struct alignas(64) Sums {

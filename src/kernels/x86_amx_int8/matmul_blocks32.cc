@@ -57,39 +57,40 @@ struct FloatScales {
     }
   }
 
-  template <bool kBoth>
-  static void Begin() {}
+  static constexpr int kDelay = 1;
 
+  /// Two blocks of 32 a quarter; the sums of the two before are stored first.
   template <bool kBoth>
   static void Products(const ActivationBlock* x, const BlockTiles& tiles, int quarter,
-                       BlockSums32* sums) {
-    const int b = 2 * quarter;
-    OCTET_TILE_ZERO(0);
+                       BlockSums32* sums, BlockSums32* before) {
+    const int b = 2 * quarter, last = (b + 6) % 8;
+    BlockSums32* out = quarter == 0 ? before : sums;
     OCTET_TILE_LOAD(6, tiles.weight[b], 64);
     OCTET_TILE_LOAD(4, x->q + 32 * b, sizeof(ActivationBlock));
+    OCTET_TILE_STORE(0, out->sum[last], 64);
+    OCTET_TILE_ZERO(0);
     OCTET_TILE_DOT_SS(0, 4, 6);
-    OCTET_TILE_ZERO(2);
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[16].q + 32 * b, sizeof(ActivationBlock));
+    OCTET_TILE_STORE(1, out->sum[last] + 16, 64);
+    OCTET_TILE_ZERO(1);
+    if constexpr (kBoth) OCTET_TILE_DOT_SS(1, 5, 6);
     OCTET_TILE_LOAD(7, tiles.weight[b + 1], 64);
-    OCTET_TILE_LOAD(5, x->q + 32 * b + 32, sizeof(ActivationBlock));
-    OCTET_TILE_DOT_SS(2, 5, 7);
-    if constexpr (kBoth) {
-      OCTET_TILE_ZERO(1);
-      OCTET_TILE_LOAD(4, x[16].q + 32 * b, sizeof(ActivationBlock));
-      OCTET_TILE_DOT_SS(1, 4, 6);
-      OCTET_TILE_ZERO(3);
-      OCTET_TILE_LOAD(5, x[16].q + 32 * b + 32, sizeof(ActivationBlock));
-      OCTET_TILE_DOT_SS(3, 5, 7);
-    }
-    OCTET_TILE_STORE(0, sums->sum[b], 64);
-    OCTET_TILE_STORE(2, sums->sum[b + 1], 64);
-    if constexpr (kBoth) {
-      OCTET_TILE_STORE(1, sums->sum[b] + 16, 64);
-      OCTET_TILE_STORE(3, sums->sum[b + 1] + 16, 64);
-    }
+    OCTET_TILE_LOAD(4, x->q + 32 * b + 32, sizeof(ActivationBlock));
+    OCTET_TILE_STORE(2, out->sum[last + 1], 64);
+    OCTET_TILE_ZERO(2);
+    OCTET_TILE_DOT_SS(2, 4, 7);
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[16].q + 32 * b + 32, sizeof(ActivationBlock));
+    OCTET_TILE_STORE(3, out->sum[last + 1] + 16, 64);
+    OCTET_TILE_ZERO(3);
+    if constexpr (kBoth) OCTET_TILE_DOT_SS(3, 5, 7);
   }
 
-  template <bool kBoth>
-  static void End(BlockSums32*) {}
+  static void Flush(BlockSums32* sums) {
+    OCTET_TILE_STORE(0, sums->sum[6], 64);
+    OCTET_TILE_STORE(1, sums->sum[6] + 16, 64);
+    OCTET_TILE_STORE(2, sums->sum[7], 64);
+    OCTET_TILE_STORE(3, sums->sum[7] + 16, 64);
+  }
 
   /// Rows [first, first + n) of the 32, rounded as quant/integer_dot.h says.
   static inline __attribute__((always_inline)) void EpilogueRows(const Pending<FloatScales>& p,

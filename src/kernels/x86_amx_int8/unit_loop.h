@@ -1,11 +1,13 @@
 // Prompts: panels times many tokens on AMX, the walk that all formats share.
 //
 // The work is a row of units (step, panel), steps outermost so that a step's activations stay in
-// the first-level cache for a group of panels. Within a unit tokens pass 32 at a time. Tile
-// products, the float epilogue of the 32 tokens before and the unpacking of the unit after are
-// three independent streams; they alternate in quarters, because the core's window is too short to
-// find them by itself. (While tiles are in use the core's second multiplier is not: an epilogue's
-// multiplications cost twice what they cost alone, and what counts is their number.)
+// the first-level cache for a group of panels. Within a unit tokens pass 32 at a time, a block.
+// Tile products, the float epilogue of a block before and the unpacking of the unit after are three
+// independent streams; they alternate in quarters, because the core's window is too short to find
+// them by itself. Two waits must not come between them, or nothing overlaps: a tile store waits 52
+// cycles for the products before it, so a block's sums are stored among the first products of the
+// next block; and loads wait until such a store has left the core, so what reads them comes a block
+// later still.
 //
 // A scheme S says how sums are formed and turned into floats:
 //   Tiles, Scales, Sums             one unit's unpacked weights; its scales; 32 tokens' sums
@@ -14,7 +16,10 @@
 //                                   for 4 rows as for 16
 //   PairSums(block, pair[8])        what the epilogue needs of a token's codes
 //   ReadScales, Unpack              of a unit, the latter by quarters of 64 k
-//   Begin, Products, End            tile instructions of 32 tokens (kBoth) or 16, by quarters
+//   kDelay                          blocks from products to epilogue: 2; 1 where sums are large
+//   Products                        tile instructions of 32 tokens (kBoth) or 16, by quarters; the
+//                                   sums in a tile are stored when it is needed for others
+//   Flush                           stores the last sums
 //   EpilogueRows                    sums to floats, some tokens of a Pending
 #pragma once
 
@@ -23,8 +28,8 @@
 namespace octet {
 namespace {
 
-constexpr int64_t kGroupPanels = 8;    // panels that share a step's activations
-constexpr int64_t kChunkTokens = 128;  // tokens whose activations of a step fit half of level 1
+constexpr int64_t kGroupPanels = 16;   // panels that share a step's activations
+constexpr int64_t kChunkTokens = 128;  // tokens that share an unpacked unit
 constexpr int kBlockTokens = 32;       // two tiles of activations
 
 /// What is constant over a step and chunk of tokens.
@@ -34,19 +39,20 @@ struct StepInput {
   ActivationBlock padded[kBlockTokens];  // the last tokens, where they do not fill 32
 };
 
-/// Memory of one call, in MatmulArgs::scratch. Two units' tiles and three units' scales are alive:
-/// the one whose epilogue is pending, the one that is multiplied, the one that is unpacked.
+/// Memory of one call, in MatmulArgs::scratch. Two units' tiles are alive, the one that is
+/// multiplied and the one that is unpacked, and the scales and inputs of up to two more, whose
+/// epilogues wait.
 template <class S>
 struct Work {
   typename S::Tiles tiles[2];
-  typename S::Scales scales[3];
+  typename S::Scales scales[4];
   typename S::Sums sums[2];
-  StepInput input[2];
+  StepInput input[4];
   alignas(64) std::byte step[4608];  // a repacked step, for row-major weights
   alignas(64) float acc[kGroupPanels][kChunkTokens][16];
 };
 
-/// Up to 32 tokens of a unit whose sums are stored and wait for their epilogue.
+/// Up to 32 tokens of a unit that wait for their epilogue.
 template <class S>
 struct Pending {
   const typename S::Scales* scales = nullptr;
@@ -88,7 +94,8 @@ class UnitLoop {
         token_(token),
         tokens_(Least(args.tokens - token, kChunkTokens)),
         panels_(Least((args.rows - row + kPanelRows - 1) / kPanelRows, kGroupPanels)),
-        steps_((args.cols + kPanelStep - 1) / kPanelStep) {}
+        steps_((args.cols + kPanelStep - 1) / kPanelStep),
+        unpack_share_(static_cast<int>((4 * kBlockTokens + tokens_ - 1) / tokens_)) {}
 
   void Run() {
     for (int64_t p = 0; p < panels_; ++p) {
@@ -97,7 +104,9 @@ class UnitLoop {
     StartUnpacking(0);
     for (int quarter = 0; quarter < 4; ++quarter) Unpack(quarter);
     for (int64_t unit = 0; unit < steps_ * panels_; ++unit) RunUnit(unit);
-    if (pending_.count > 0) S::EpilogueRows(pending_, 0, pending_.count);
+    S::Flush(&work_->sums[(block_ + 1) % 2]);
+    if (S::kDelay == 2 && pending_.count > 0) S::EpilogueRows(pending_, 0, pending_.count);
+    if (waiting_.count > 0) S::EpilogueRows(waiting_, 0, waiting_.count);
     for (int64_t p = 0; p < panels_; ++p) {
       for (int64_t t = 0; t < tokens_; ++t) Store(p, t);
     }
@@ -108,7 +117,7 @@ class UnitLoop {
 
   void RunUnit(int64_t unit) {
     const int64_t s = unit / panels_, panel = unit % panels_;
-    StepInput& input = work_->input[s % 2];
+    StepInput& input = work_->input[s % 4];
     if (panel == 0) {
       PrepareInput<S>(args_.xq + s * args_.xq_tokens + token_, tokens_, &input);
     }
@@ -119,27 +128,39 @@ class UnitLoop {
     for (int64_t t = 0; t < tokens_; t += kBlockTokens) {
       const int64_t count = Least(tokens_ - t, kBlockTokens);
       const ActivationBlock* x = count == kBlockTokens ? input.block + t : input.padded;
-      auto* sums = &work_->sums[block_++ % 2];
+      auto* sums = &work_->sums[block_ % 2];
+      auto* before = &work_->sums[(block_ + 1) % 2];
+      ++block_;
+      if (S::kDelay == 1) Advance({});
       if (count > 16) {
-        RunBlock<true>(x, tiles, sums);
+        RunBlock<true>(x, tiles, sums, before);
       } else {
-        RunBlock<false>(x, tiles, sums);
+        RunBlock<false>(x, tiles, sums, before);
       }
-      pending_ = {&work_->scales[unit % 3], sums, &input, work_->acc[panel], t, count};
+      const Pending<S> now = {&work_->scales[unit % 4], sums, &input, work_->acc[panel], t, count};
+      if (S::kDelay == 1) {
+        waiting_ = now;
+      } else {
+        Advance(now);
+      }
     }
     while (unpacked_ < 4) Unpack(unpacked_++);
   }
 
+  void Advance(const Pending<S>& next) {
+    pending_ = waiting_;
+    waiting_ = next;
+  }
+
   template <bool kBoth>
-  void RunBlock(const ActivationBlock* x, const typename S::Tiles& tiles, typename S::Sums* sums) {
-    S::template Begin<kBoth>();
+  void RunBlock(const ActivationBlock* x, const typename S::Tiles& tiles, typename S::Sums* sums,
+                typename S::Sums* before) {
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
-      S::template Products<kBoth>(x, tiles, quarter, sums);
+      S::template Products<kBoth>(x, tiles, quarter, sums, before);
       EpilogueQuarter<S>(pending_, quarter);
     }
-    if (unpacked_ < 4) Unpack(unpacked_++);
-    S::template End<kBoth>(sums);
+    for (int i = 0; i < unpack_share_ && unpacked_ < 4; ++i) Unpack(unpacked_++);
   }
 
   /// Finds the unit's weights and reads its scales; Unpack then takes it quarter by quarter.
@@ -154,14 +175,10 @@ class UnitLoop {
           args_.w + (row_ / kPanelRows + panel) * panel_bytes + (s - partner) * step_bytes;
       main_ = pair + partner * S::kMainBytes;
       tail_ = pair + mains * S::kMainBytes + partner * S::kTailBytes;
-      // The same step of the next panel comes next.
-      for (int64_t i = 0; i < step_bytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(main_ + panel_bytes + i), _MM_HINT_T0);
-      }
     } else {
       Repack(s, row_ + panel * kPanelRows);
     }
-    S::ReadScales(main_, tail_, &work_->scales[unit % 3]);
+    S::ReadScales(main_, tail_, &work_->scales[unit % 4]);
   }
 
   void Repack(int64_t s, int64_t row) {
@@ -177,7 +194,16 @@ class UnitLoop {
   }
 
   void Unpack(int quarter) {
-    S::Unpack(main_, work_->scales[unit_ % 3], quarter, &work_->tiles[unit_ % 2]);
+    if (S::kLayout == Layout::kPanel16) {
+      // The same step of the next panel comes next; asked for in parts, as a core waits for few
+      // lines at a time.
+      constexpr int64_t kStepBytes = S::kMainBytes + S::kTailBytes;
+      const std::byte* next = main_ + (steps_ * kStepBytes + 63) / 64 * 64;
+      for (int64_t i = quarter * kStepBytes / 4; i < (quarter + 1) * kStepBytes / 4; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(next + i), _MM_HINT_T0);
+      }
+    }
+    S::Unpack(main_, work_->scales[unit_ % 4], quarter, &work_->tiles[unit_ % 2]);
   }
 
   void Store(int64_t panel, int64_t t) {
@@ -190,9 +216,11 @@ class UnitLoop {
   const MatmulArgs& args_;
   Work<S>* work_;
   const int64_t row_, token_, tokens_, panels_, steps_;
-  Pending<S> pending_;
+  // Their sums are in memory; and on their way there.
+  Pending<S> pending_, waiting_;
   int64_t block_ = 0;
-  int unpacked_ = 4;  // quarters of the next unit that are done
+  const int unpack_share_;  // quarters of the next unit to unpack beside a block
+  int unpacked_ = 4;        // and how many are done
   // The unit being unpacked.
   int64_t unit_ = 0;
   const std::byte *main_ = nullptr, *tail_ = nullptr;
