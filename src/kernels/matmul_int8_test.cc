@@ -143,7 +143,8 @@ TEST_P(Int8Matmul, EqualsTheIntegerDotBitForBit) {
     GTEST_SKIP() << "this machine lacks " << IsaNames(kernel.isa);
   for (int f = 0; f < kFormatCount; ++f) {
     const auto format = static_cast<Format>(f);
-    if (FindIntegerDot(format) == nullptr || (!kernel.any_format && kernel.format != format)) continue;
+    if (FindIntegerDot(format) == nullptr || (!kernel.any_format && kernel.format != format))
+      continue;
     const int64_t block = Info(format).block_values;
     std::vector<Problem> problems = {
         {format, 130, 256, 150},  // more than one group of panels and chunk of tokens, unevenly
