@@ -32,6 +32,7 @@ class Reporter {
     // A smooth rate, so that the time left does not jump with every batch.
     rate_ = rate_ == 0 ? u.tokens_per_s : 0.95 * rate_ + 0.05 * u.tokens_per_s;
     if (!u.held_out.empty()) ShowHeldOut(u);
+    if (u.warning != warned_) ShowWarning(u);
     if (quiet_) return;
     const bool line = u.step == u.steps || log_every_ <= 1 || u.step % log_every_ == 0;
     if (!line && !terminal_) return;
@@ -48,6 +49,13 @@ class Reporter {
   }
 
  private:
+  void ShowWarning(const TrainUpdate& u) {
+    if (warned_.empty()) {
+      fmt::print(stderr, "{}warning: step {}: {}\n", terminal_ ? "\r\x1b[K" : "", u.step,
+                 u.warning);
+    }
+    warned_ = u.warning;
+  }
   void ShowHeldOut(const TrainUpdate& u) const {
     std::string text = fmt::format("step {}: held out", u.step);
     for (const HeldOutLoss& loss : u.held_out) {
@@ -59,6 +67,7 @@ class Reporter {
   int64_t log_every_;
   bool quiet_, terminal_;
   double rate_ = 0;
+  std::string warned_;  // what was wrong at the last update
 };
 
 Status Run(CLI::App& command, Flags& flags) {
@@ -134,7 +143,8 @@ void AddAdapterFlags(CLI::App& command, TrainOptions& o) {
 
 void AddObjectiveFlags(CLI::App& command, TrainOptions& o) {
   const char* group = "Objective";
-  command.add_option("--objective", o.objective, "tokens, dpo, ipo, orpo or simpo")->group(group);
+  command.add_option("--objective", o.objective, "tokens, dpo, ipo, kto, orpo or simpo")
+      ->group(group);
   command.add_option("--beta", o.beta, "Strength of a preference objective")->group(group);
   command.add_option("--label-smoothing", o.label_smoothing, "dpo: share of wrong labels")
       ->group(group);
@@ -183,6 +193,10 @@ void AddRunFlags(CLI::App& command, Flags& flags) {
       .add_option("--save-every", o.save_every, "Updates between checkpoints; 0: at the end only")
       ->group(group);
   command.add_option("--keep", o.keep, "Checkpoints to keep")->group(group);
+  command
+      .add_option("--router-guard", o.router_guard,
+                  "When a router collapses or drifts: off, warn or stop")
+      ->group(group);
   command
       .add_option("--held-out-every", o.held_out_every, "Updates between held-out losses; 0: never")
       ->group(group);

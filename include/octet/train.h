@@ -67,6 +67,7 @@ struct TrainOptions {
 
   int64_t save_every = 500, held_out_every = 0;
   int keep = 3;
+  std::string router_guard = "warn";        // when a router collapses or drifts: off, warn, stop
   int threads = 0;                          // 0: one a core
   const std::atomic<bool>* stop = nullptr;  // saves and ends with kCancelled
 };
@@ -86,6 +87,7 @@ struct TrainUpdate {
   int64_t tokens = 0;
   double seconds = 0, tokens_per_s = 0;
   std::vector<HeldOutLoss> held_out;
+  std::string warning;                    // of the router's guard; empty: none
   std::vector<std::vector<double>> load;  // [layer][expert] share of the last micro-batch's rows
 };
 

@@ -36,6 +36,14 @@ Result<ScheduleKind> ParseSchedule(const std::string& name) {
              "schedule \"{}\" is not one of constant, linear, cosine, wsd", name);
 }
 
+Result<GuardAction> ParseGuard(const std::string& name) {
+  if (name == "off") return GuardAction::kOff;
+  if (name == "warn") return GuardAction::kWarn;
+  if (name == "stop") return GuardAction::kStop;
+  return Err(ErrorCode::kInvalidArgument, "router-guard \"{}\" is not one of off, warn, stop",
+             name);
+}
+
 Status CheckOptions(const TrainOptions& o) {
   struct Least {
     const char* name;
@@ -265,6 +273,7 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   t.save_every = o.save_every;
   t.held_out_every = o.held_out_every;
   t.keep = o.keep;
+  OCTET_ASSIGN(t.guard, ParseGuard(o.router_guard));
   t.folder = o.output;
   t.stop = o.stop;
   return t;

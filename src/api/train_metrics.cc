@@ -19,6 +19,7 @@ ordered_json LineOf(const TrainUpdate& u) {
                        {"tokens", u.tokens},  {"tokens_per_s", u.tokens_per_s},
                        {"seconds", u.seconds}};
   if (u.skipped) line["skipped"] = true;
+  if (!u.warning.empty()) line["warning"] = u.warning;
   if (!u.load.empty()) {
     line["balance"] = u.balance;
     line["router_z"] = u.router_z;
@@ -76,9 +77,20 @@ Result<std::vector<double>> HeldOutBytes(const Mixture& mixture, const ModelConf
 
 TrainUpdate ToUpdate(const UpdateReport& r, int64_t steps, const std::vector<std::string>& sources,
                      const std::vector<double>& bytes_per_token) {
-  TrainUpdate u{r.step,     steps,          r.loss,      r.balance, r.z,
-                r.accuracy, r.rate,         r.grad_norm, r.skipped, r.tokens,
-                r.seconds,  r.tokens_per_s, {},          {}};
+  TrainUpdate u;
+  u.step = r.step;
+  u.steps = steps;
+  u.loss = r.loss;
+  u.balance = r.balance;
+  u.router_z = r.z;
+  u.accuracy = r.accuracy;
+  u.rate = r.rate;
+  u.grad_norm = r.grad_norm;
+  u.skipped = r.skipped;
+  u.tokens = r.tokens;
+  u.seconds = r.seconds;
+  u.tokens_per_s = r.tokens_per_s;
+  u.warning = r.warning;
   for (size_t i = 0; i < r.held_out.size(); ++i) {
     if (std::isnan(r.held_out[i])) continue;
     const double bits =

@@ -6,12 +6,12 @@
 
 namespace octet {
 
-LearnerValue Learner::Finish(const ObjectiveValue& objective, double share) {
+LearnerValue Learner::Finish(const ObjectiveValue& objective, RouterStatistics routers,
+                             double share) const {
   LearnerValue value;
   value.objective = objective;
   value.total = objective.loss;
-  if (!model_.config().is_moe()) return value;
-  value.routers = MeasureRouters(tape_.routers(), context_);
+  value.routers = std::move(routers);
   value.balance = BalanceLoss(value.routers, options_.router.pooled);
   value.z = ZLoss(value.routers);
   value.total += share * (options_.router.balance * value.balance + options_.router.z * value.z);
@@ -29,16 +29,15 @@ LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, dou
   if (!tokens) LogProbs(model_, tape_, batch.targets(), log_prob_, context_);
   objective = EvaluateObjective(options_.objective, InputOf(batch, normaliser), d_log_prob_);
 
-  RouterTerms terms{options_.router, {}, share};
+  RouterTerms terms{options_.router, MeasureRouters(tape_.routers(), context_), share};
   const bool routed =
       model_.config().is_moe() && (options_.router.balance != 0 || options_.router.z != 0);
-  if (routed) terms.statistics = MeasureRouters(tape_.routers(), context_);
   Backward({model_, batch.batch(), tape_, batch.targets(), d_log_prob_, routed ? &terms : nullptr,
             grads_},
            log_prob_, context_);
   if (tokens)
     objective = EvaluateObjective(options_.objective, InputOf(batch, normaliser), d_log_prob_);
-  return Finish(objective, share);
+  return Finish(objective, std::move(terms.statistics), share);
 }
 
 LearnerValue Learner::Evaluate(const TrainBatch& batch) {
@@ -46,7 +45,8 @@ LearnerValue Learner::Evaluate(const TrainBatch& batch) {
   d_log_prob_.assign(batch.target_row.size(), 0.0f);
   ForwardOnTape(model_, batch.batch(), tape_, context_);
   LogProbs(model_, tape_, batch.targets(), log_prob_, context_);
-  return Finish(EvaluateObjective(options_.objective, InputOf(batch, 0), d_log_prob_), 1);
+  return Finish(EvaluateObjective(options_.objective, InputOf(batch, 0), d_log_prob_),
+                MeasureRouters(tape_.routers(), context_), 1);
 }
 
 std::vector<double> Learner::CompletionLogProbs(const TrainBatch& batch) {

@@ -52,7 +52,8 @@ class Learner {
   ObjectiveInput InputOf(const TrainBatch& batch, double normaliser) const {
     return {log_prob_, batch.weight, batch.completions, normaliser};
   }
-  LearnerValue Finish(const ObjectiveValue& objective, double share);
+  LearnerValue Finish(const ObjectiveValue& objective, RouterStatistics routers,
+                      double share) const;
 
   const Model& model_;
   const Gradients& grads_;

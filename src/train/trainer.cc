@@ -206,6 +206,11 @@ Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
                  "go back to an earlier checkpoint with a lower rate",
                  report.step, kMaxSkipped);
     }
+    if (options_.guard != GuardAction::kOff) report.warning = guard_.Update(report.routers);
+    if (options_.guard == GuardAction::kStop && !report.warning.empty()) {
+      return Err(ErrorCode::kInternal, "update {}: {}; the newest checkpoint is from before",
+                 report.step, report.warning);
+    }
     const bool last = state_.step == options_.schedule.steps;
     if (IsDue(options_.held_out_every, state_.step) || (last && options_.held_out_every > 0)) {
       OCTET_ASSIGN(report.held_out, HeldOut());

@@ -17,11 +17,19 @@
 #include "train/adamw.h"
 #include "train/learner.h"
 #include "train/mixture.h"
+#include "train/router_guard.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/trained_model.h"
 
 namespace octet {
+
+/// What the router's guard does when it finds something.
+enum class GuardAction : uint8_t {
+  kOff,
+  kWarn,  // UpdateReport::warning
+  kStop,  // ends the run; the last checkpoint stays
+};
 
 struct TrainerOptions {
   LearnerOptions learner;
@@ -33,6 +41,7 @@ struct TrainerOptions {
   int64_t save_every = 0;    // updates; 0: only at the end
   int64_t held_out_every = 0;
   int keep = 3;
+  GuardAction guard = GuardAction::kWarn;
   std::filesystem::path folder;
   CompanionFiles companions;
   std::map<std::string, std::string> identity;  // RunState::identity
@@ -51,12 +60,12 @@ struct UpdateReport {
   double tokens_per_s = 0;
   std::vector<double> held_out;  // per source, nats a token; empty when not measured
   RouterStatistics routers;      // of the last micro-batch
+  std::string warning;           // of the router's guard; empty: none
 };
 
 class Trainer {
  public:
-  /// `mixture` gives the batches, its sources' held-out documents the held-out
-  /// losses.
+  /// `mixture` gives the batches, its sources' held-out documents the held-out losses.
   static Result<std::unique_ptr<Trainer>> Create(TrainedModel trained, Mixture mixture,
                                                  TrainerOptions options, int threads,
                                                  const KernelTable& kernels);
@@ -70,7 +79,7 @@ class Trainer {
   Status PrepareReference();
 
   /// Runs to the end or until `stop`; the last state is saved. kInternal when ten updates in a row
-  /// had gradients that were not finite.
+  /// had gradients that were not finite, or the guard is to stop and found something.
   Status Run(const std::function<void(const UpdateReport&)>& on_update);
 
   const TrainedModel& trained() const { return trained_; }
@@ -96,6 +105,7 @@ class Trainer {
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<WeightAverage> average_;
+  RouterGuard guard_;
   std::vector<std::vector<double>> reference_;  // [source][document]
   RunState state_;
 };

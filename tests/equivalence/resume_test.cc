@@ -161,6 +161,28 @@ TEST_F(ResumedRun, AnotherRunsCheckpointIsRefused) {
       << refused.error().message;
 }
 
+TEST_F(ResumedRun, FiveHealthySeedsRaiseNoGuard) {
+  auto warnings = [&](uint64_t seed) {
+    TempFolder folder;
+    std::vector<Source> sources;
+    sources.push_back({"a", 1, DocumentKind::kText, Must(TokenFile::Open(text_)), 11});
+    Mixture mixture =
+        Must(Mixture::Create(std::move(sources), {seed, Config().vocab_size, 32, 96}));
+    TrainerOptions options;
+    options.learner.router = {.balance = 0.01, .z = 0.001};
+    options.schedule = {.peak = 3e-3, .steps = 50, .warmup_steps = 5};
+    options.folder = folder.path();
+    ThreadPool pool(1);
+    const auto trainer = Must(
+        Trainer::Create(Must(TrainWeights(Config(), Must(InitialWeights(Config(), seed, pool)))),
+                        std::move(mixture), std::move(options), 1, SelectKernels(DetectIsa())));
+    int count = 0;
+    EXPECT_TRUE(trainer->Run([&](const UpdateReport& u) { count += u.warning.empty() ? 0 : 1; }));
+    return count;
+  };
+  for (uint64_t seed = 1; seed <= 5; ++seed) EXPECT_EQ(warnings(seed), 0) << "seed " << seed;
+}
+
 TEST_F(ResumedRun, LearnsAndReportsHeldOutLosses) {
   TempFolder folder;
   const auto trainer = Make(folder.path(), Objective::kTokens);
