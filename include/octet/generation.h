@@ -10,10 +10,11 @@ enum class FinishReason {
   kLength,     // as many tokens as were asked for
   kContext,    // the context is full
   kCancelled,  // stopped on request
+  kDeadline,   // nobody waits any longer
   kError,      // the model gave no finite logit: broken weights, or every token banned
 };
 
-/// "stop", "length", "context", "cancelled", "error".
+/// "stop", "length", "context", "cancelled", "deadline", "error".
 std::string_view FinishReasonName(FinishReason reason);
 
 }  // namespace octet

@@ -132,6 +132,7 @@ octet_finish FinishOf(FinishReason reason) {
     case FinishReason::kContext:
       return OCTET_FINISH_CONTEXT;
     case FinishReason::kCancelled:
+    case FinishReason::kDeadline:
       return OCTET_FINISH_CANCELLED;
     case FinishReason::kStop:
     case FinishReason::kError:  // an Error by now

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/request.h"
@@ -22,6 +23,8 @@ class AnswerText {
   /// Appends what was held back: the answer ended for another reason. True when the last bytes
   /// complete a stop string after all.
   bool Finish(std::string& text);
+  /// The stop string that ended the answer; empty where none did.
+  std::string_view stop() const { return matcher_.matched(); }
 
  private:
   std::vector<int32_t> end_ids_;

@@ -18,6 +18,11 @@ Status CheckOptions(const EngineOptions& o) {
                "batches of at least as many tokens as sequences",
                o.max_sequences, o.max_batch_tokens);
   }
+  if (o.max_prompt_rows < 0) {
+    return Err(ErrorCode::kInvalidArgument,
+               "engine: {} prompt rows a step, expected 1 or more, or 0 for as many as fit",
+               o.max_prompt_rows);
+  }
   if (o.page_tokens < 1 || o.max_context < 0 || o.kv_pages < 0) {
     return Err(ErrorCode::kInvalidArgument,
                "engine: pages of {} tokens, a context of {}, {} pages; expected positive numbers",
@@ -30,6 +35,9 @@ Status CheckOptions(const EngineOptions& o) {
   }
   return {};
 }
+
+/// Of an answer's token, in prompt tokens: it takes a row of its own and a step of time.
+constexpr double kTokenCost = 2;
 
 std::vector<int32_t> EndIds(const Tokenizer& tokenizer, const Request& request) {
   std::vector<int32_t> ids = request.stop_ids;
@@ -64,7 +72,9 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       options_(options),
       kernels_(kernels),
       pool_(options.threads),
-      pages_(std::move(cache)) {
+      pages_(std::move(cache), options.keep_prefixes) {
+  running_.reserve(static_cast<size_t>(options.max_sequences));
+  prompts_.reserve(static_cast<size_t>(options.max_sequences));
   if (!options.speculation.drafter) return;
   speculator_ = std::make_unique<Speculator>(options.speculation, model, options.max_sequences);
   rooms_.reserve(static_cast<size_t>(options.max_sequences));
@@ -104,17 +114,28 @@ Status Engine::CheckRequest(const Request& request) const {
   for (const std::string& stop : request.stop_strings) {
     if (stop.empty()) return Err(ErrorCode::kInvalidArgument, "a stop string is empty");
   }
-  if (request.session == 0) return {};
-  const auto uses = [&](const auto& s) { return s->request.session == request.session; };
-  if (!pages_.HasSession(request.session) || std::any_of(waiting_.begin(), waiting_.end(), uses) ||
-      std::any_of(running_.begin(), running_.end(), uses)) {
+  return {};
+}
+
+Status Engine::CheckSession(int64_t session) const {
+  if (session == 0) return {};
+  const auto uses = [&](const auto& s) { return s->request.session == session; };
+  if (!pages_.HasSession(session) || std::ranges::any_of(queue_.waiting(), uses) ||
+      std::ranges::any_of(running_, uses)) {
     return Err(ErrorCode::kInvalidArgument,
-               "session {} is unknown or has a request that is not finished", request.session);
+               "session {} is unknown or has a request that is not finished", session);
   }
   return {};
 }
 
 Result<uint64_t> Engine::Submit(Request request) {
+  const int64_t session = request.session;
+  OCTET_ASSIGN(std::unique_ptr<Sequence> sequence, Prepare(std::move(request)));
+  OCTET_TRY(CheckSession(session));
+  return Submit(std::move(sequence));
+}
+
+Result<std::unique_ptr<Sequence>> Engine::Prepare(Request request) const {
   OCTET_TRY(CheckRequest(request));
   const auto vocab_size = static_cast<int32_t>(model_.config().vocab_size);
   SamplerVocabulary vocabulary{vocab_size, EndIds(tokenizer_, request), {}};
@@ -130,30 +151,60 @@ Result<uint64_t> Engine::Submit(Request request) {
   // All of the answer's room at once, so that steps do not allocate.
   const auto room = options_.max_context - static_cast<int64_t>(tokens.size());
   tokens.reserve(tokens.size() + static_cast<size_t>(std::min(request.max_tokens, room)));
-  waiting_.push_back(std::make_unique<Sequence>(Sequence{
-      next_id_, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)}));
-  if (speculator_) speculator_->Prepare(*waiting_.back());
-  return next_id_++;
+  const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  return std::make_unique<Sequence>(
+      Sequence{id, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)});
+}
+
+uint64_t Engine::Submit(std::unique_ptr<Sequence> sequence) {
+  if (speculator_) speculator_->Prepare(*sequence);
+  const uint64_t id = sequence->id;
+  queue_.Enter(std::move(sequence));
+  return id;
+}
+
+/// Ends the requests for which `reason_of` has one; their last events come with the next step.
+template <class Reason>
+void Engine::FinishWhere(Reason reason_of) {
+  const auto finish = [&](Sequence& s) {
+    const std::optional<FinishReason> reason = reason_of(s);
+    if (!reason) return false;
+    Event event;
+    event.request = s.id;
+    Finish(s, *reason, event);
+    queued_.push_back(std::move(event));
+    return true;
+  };
+  std::erase_if(running_, [&](const auto& s) { return finish(*s); });
+  for (size_t i = 0; i < queue_.waiting().size();) {
+    Sequence* s = queue_.waiting()[i].get();
+    if (finish(*s)) {
+      queue_.Take(s);
+    } else {
+      ++i;
+    }
+  }
 }
 
 Status Engine::Cancel(uint64_t request) {
-  const auto is_it = [&](const auto& s) { return s->id == request; };
-  Event event;
-  event.request = request;
-  if (auto it = std::find_if(running_.begin(), running_.end(), is_it); it != running_.end()) {
-    Finish(**it, FinishReason::kCancelled, event);
-    running_.erase(it);
-  } else if (auto w = std::find_if(waiting_.begin(), waiting_.end(), is_it); w != waiting_.end()) {
-    Finish(**w, FinishReason::kCancelled, event);
-    waiting_.erase(w);
-  } else {
-    return Err(ErrorCode::kNotFound, "request {} is finished or was never made", request);
-  }
-  queued_.push_back(std::move(event));
-  return {};
+  const int64_t before = stats_.finished;
+  FinishWhere([&](const Sequence& s) {
+    return s.id == request ? std::optional(FinishReason::kCancelled) : std::nullopt;
+  });
+  if (stats_.finished > before) return {};
+  return Err(ErrorCode::kNotFound, "request {} is finished or was never made", request);
+}
+
+void Engine::ExpireDeadlines() {
+  const auto now = std::chrono::steady_clock::now();
+  FinishWhere([&](const Sequence& s) {
+    const bool late = s.request.deadline && *s.request.deadline <= now;
+    return late ? std::optional(FinishReason::kDeadline) : std::nullopt;
+  });
 }
 
 std::span<const Event> Engine::Step() {
+  ExpireDeadlines();
   events_.clear();
   std::swap(events_, queued_);
   MakeRoomForDecode();
@@ -173,108 +224,17 @@ std::span<const Event> Engine::Step() {
     CommitRows(s, logits.Rows(r, rows));
     r += rows;
   }
+  for (const auto& s : running_) {
+    if (s->kv >= 0) pages_.Publish(*s);
+  }
+  ++stats_.steps;
+  stats_.last_rows = batch.rows();
   if (planned_) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     speculator_->StepDone(static_cast<int64_t>(rooms_.size()), batch.rows(), seconds.count());
   }
   std::erase_if(running_, [](const auto& s) { return s->kv < 0; });
   return events_;
-}
-
-void Engine::AdmitWaiting() {
-  while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < options_.max_sequences) {
-    if (!pages_.Admit(*waiting_.front())) {
-      CHECK(!running_.empty());  // the cache holds max_context, which every sequence fits
-      return;
-    }
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
-}
-
-/// Every sequence that decodes gets room for its next token; when pages run out, the newest give
-/// theirs.
-void Engine::MakeRoomForDecode() {
-  for (size_t i = 0; i < running_.size(); ++i) {
-    while (i < running_.size() && running_[i]->pending() == 1 && !pages_.Grow(*running_[i])) {
-      PreemptNewest();
-    }
-  }
-}
-
-void Engine::PreemptNewest() {
-  pages_.Evict(*running_.back());
-  if (speculator_) speculator_->Forget(*running_.back());
-  waiting_.push_front(std::move(running_.back()));
-  running_.pop_back();
-  ++preemptions_;
-}
-
-/// Guesses for a step in which every row decodes; false for other steps, which have none. They take
-/// room that nobody else wants.
-bool Engine::PlanDrafts(Context& context) {
-  rooms_.clear();
-  for (const auto& s : running_) {
-    s->draft_rows = 0;
-    if (s->pending() == 1) rooms_.push_back({s.get(), 0});
-  }
-  if (rooms_.empty() || rooms_.size() != running_.size()) return false;
-  const auto n = static_cast<int64_t>(rooms_.size());
-  for (Speculator::Room& room : rooms_) {
-    Sequence& s = *room.sequence;
-    // The last token an answer may have needs no guess, as it needs no keys and values.
-    const int64_t tokens_left = s.request.max_tokens - s.answered() - 1;
-    const int64_t context_left = options_.max_context - s.length() - 1;
-    const int64_t rows_left = (options_.max_batch_tokens - n) / n;
-    room.most = static_cast<int32_t>(
-        std::clamp<int64_t>(std::min({tokens_left, context_left, rows_left}), 0, kMostDraft));
-  }
-  speculator_->Plan(rooms_, context);
-  for (const Speculator::Room& room : rooms_) {
-    Sequence& s = *room.sequence;
-    if (s.draft_rows > 0 && !pages_.GrowIfFree(s, s.length() + s.draft_rows)) s.draft_rows = 0;
-  }
-  return true;
-}
-
-void Engine::BuildBatch() {
-  token_.clear();
-  position_.clear();
-  sequence_.clear();
-  logit_rows_.clear();
-  row_owner_.clear();
-  for (const auto& s : running_) {
-    if (s->pending() != 1) continue;
-    AddRows(*s, 1);
-    AddDraftRows(*s);
-  }
-  for (const auto& s : running_) {
-    const int64_t room = options_.max_batch_tokens - static_cast<int64_t>(token_.size());
-    if (s->pending() > 1 && room > 0) AddRows(*s, std::min(s->pending(), room));
-  }
-}
-
-void Engine::AddRows(Sequence& s, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    token_.push_back(s.tokens[static_cast<size_t>(s.computed)]);
-    position_.push_back(static_cast<int32_t>(s.computed));
-    sequence_.push_back(s.kv);
-    ++s.computed;
-  }
-  if (s.pending() > 0) return;
-  logit_rows_.push_back(static_cast<int32_t>(token_.size()) - 1);
-  row_owner_.push_back(&s);
-}
-
-/// Guesses follow the sequence's last token, each with logits of its own.
-void Engine::AddDraftRows(Sequence& s) {
-  for (int32_t i = 0; i < s.draft_rows; ++i) {
-    logit_rows_.push_back(static_cast<int32_t>(token_.size()));
-    row_owner_.push_back(&s);
-    token_.push_back(s.draft[static_cast<size_t>(i)].id);
-    position_.push_back(static_cast<int32_t>(s.computed + i));
-    sequence_.push_back(s.kv);
-  }
 }
 
 /// Chooses a token from each row while the row's own token was right: `logits` [1 + draft_rows,
@@ -302,6 +262,12 @@ void Engine::Commit(Sequence& s, std::span<const float> logits) {
   if (id < 0) return Finish(s, FinishReason::kError, event);
   s.tokens.push_back(id);
   event.token = id;
+  ++stats_.generated_tokens;
+  if (s.answered() == 1) {
+    stats_.prompt_tokens += s.length() - 1;
+    stats_.prefix_tokens += s.cached_tokens;
+  }
+  queue_.Charge(s.request.client, kTokenCost);
   if (s.request.top_logprobs >= 0) AddLogProbs(s, logits, event);
   if (s.answer.Push(id, event.text)) {
     Finish(s, FinishReason::kStop, event);
@@ -322,10 +288,25 @@ void Engine::Finish(Sequence& s, FinishReason reason, Event& event) {
   // A stop has given out its text already.
   const bool stopped = reason != FinishReason::kStop && s.answer.Finish(event.text);
   event.finish = stopped ? FinishReason::kStop : reason;
+  event.stop = s.answer.stop();
   event.cached_tokens = s.cached_tokens;
   event.guesses = s.guesses;
   if (speculator_) speculator_->Forget(s);
   pages_.Retire(s);
+  queue_.Leave(s.request.client);
+  ++stats_.finished;
+  if (reason == FinishReason::kCancelled || reason == FinishReason::kDeadline) ++stats_.cancelled;
+}
+
+EngineStats Engine::stats() const {
+  EngineStats stats = stats_;
+  stats.waiting = queue_.size();
+  stats.running = static_cast<int64_t>(running_.size());
+  stats.pages = pages_.n_pages();
+  stats.free_pages = pages_.free_pages();
+  stats.prefix_pages = pages_.prefix_pages();
+  stats.unused_prefix_pages = pages_.unused_prefix_pages();
+  return stats;
 }
 
 Result<std::vector<float>> Engine::AllLogits(std::span<const int32_t> ids) {

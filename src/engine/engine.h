@@ -1,14 +1,16 @@
 // Requests in, tokens out: every step is one ragged batch of decode rows and prompt chunks.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "cpu/thread_pool.h"
+#include "engine/engine_stats.h"
+#include "engine/fair_queue.h"
 #include "engine/page_manager.h"
 #include "engine/request.h"
 #include "engine/sequence.h"
@@ -26,7 +28,11 @@ struct EngineOptions {
   int64_t max_context = 0;         // tokens of one sequence; 0: the model's
   int32_t max_sequences = 1;       // running at once
   int32_t max_batch_tokens = 512;  // rows of one step, ≥ max_sequences
+  /// Prompt rows of a step in which others decode, so that long prompts do not make them wait; 0:
+  /// as many as fit.
+  int32_t max_prompt_rows = 0;
   int64_t kv_pages = 0;            // 0: enough for max_sequences of max_context
+  bool keep_prefixes = false;      // what texts begin with is not computed again while pages last
   SpeculationOptions speculation;  // changes how soon tokens come, never which
 };
 
@@ -42,12 +48,16 @@ class Engine {
   /// Queues a request; its id. kInvalidArgument for an empty prompt, ids out of range, a prompt
   /// that leaves no room in the context, bad options, or a session that is unknown or in use.
   Result<uint64_t> Submit(Request request);
+  /// The same in two parts. The first, which checks the request and may take a while, can run on
+  /// any thread, but knows no sessions.
+  Result<std::unique_ptr<Sequence>> Prepare(Request request) const;
+  uint64_t Submit(std::unique_ptr<Sequence> sequence);
   /// Ends a request; its last event comes with the next Step. kNotFound when it is over or unknown.
   Status Cancel(uint64_t request);
   /// Computes one batch. The events stay valid until the next call.
   std::span<const Event> Step();
   /// Whether Step has something to do.
-  bool busy() const { return !waiting_.empty() || !running_.empty() || !queued_.empty(); }
+  bool busy() const { return !queue_.empty() || !running_.empty() || !queued_.empty(); }
 
   /// A place for keys and values between requests (a conversation). They are given up, and computed
   /// again when needed, if running requests need the room.
@@ -61,8 +71,9 @@ class Engine {
   int threads() const { return pool_.threads(); }
   const EngineOptions& options() const { return options_; }
   int64_t free_pages() const { return pages_.free_pages(); }
-  /// How often a sequence lost its pages to an older one.
-  int64_t preemptions() const { return preemptions_; }
+  EngineStats stats() const;
+  /// Gives up the beginnings of texts that no request uses.
+  void ForgetPrefixes() { pages_.ForgetPrefixes(); }
 
  private:
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
@@ -70,11 +81,18 @@ class Engine {
 
   Status CheckPrompt(std::span<const int32_t> prompt) const;
   Status CheckRequest(const Request& request) const;
+  Status CheckSession(int64_t session) const;
+  template <class Reason>
+  void FinishWhere(Reason reason_of);
+  void ExpireDeadlines();
   void AdmitWaiting();
   void MakeRoomForDecode();
-  void PreemptNewest();
+  size_t Victim() const;
+  void Preempt(size_t index);
   bool PlanDrafts(Context& context);
   void BuildBatch();
+  void AddPromptRows(int64_t budget);
+  bool WaitsForAnother(const Sequence& sequence) const;
   void AddRows(Sequence& sequence, int64_t count);
   void AddDraftRows(Sequence& sequence);
   void CommitRows(Sequence& sequence, View<const float, 2> logits);
@@ -90,15 +108,20 @@ class Engine {
   Arena scratch_;
   PageManager pages_;
 
-  std::deque<std::unique_ptr<Sequence>> waiting_;
-  std::vector<std::unique_ptr<Sequence>> running_;  // oldest first
+  FairQueue queue_;
+  std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
   std::vector<Event> events_;                       // of the last Step
   std::vector<Event> queued_;                       // for the next one
-  uint64_t next_id_ = 1;
-  int64_t preemptions_ = 0;
+  mutable std::atomic<uint64_t> next_id_ = 1;
+  EngineStats stats_;  // the counters
 
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
   std::vector<Sequence*> row_owner_;                               // [logit_rows]
+  struct PromptShare {
+    Sequence* sequence;
+    int64_t rows;
+  };
+  std::vector<PromptShare> prompts_;  // of this step, the longest admitted first
 
   std::unique_ptr<Speculator> speculator_;  // null: no guessing
   std::vector<Speculator::Room> rooms_;     // of the sequences that decode

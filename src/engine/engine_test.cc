@@ -1,86 +1,17 @@
-#include "engine/engine.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
+#include "engine/engine_testing.h"
 #include "support/shared_data.h"
-#include "support/tiny_model.h"
 
 namespace octet {
 namespace {
 
+using testing::Answer;
+using testing::EngineTest;
 using ::testing::HasSubstr;
-
-struct Answer {
-  std::vector<int32_t> ids;
-  std::string text;
-  std::optional<FinishReason> finish;
-  int64_t cached_tokens = 0;
-};
-
-class EngineTest : public ::testing::Test {
- protected:
-  std::unique_ptr<Engine> Make(EngineOptions options = {}) {
-    options.threads = options.threads > 0 ? options.threads : 1;
-    options.arithmetic = Arithmetic::kFloat32;
-    auto engine = Engine::Create(*model_, tokenizer_, options);
-    EXPECT_TRUE(engine) << engine.error().message;
-    return *std::move(engine);
-  }
-
-  /// A prompt and options that differ from request to request, sampled and greedy in turn.
-  static Request MakeRequest(int i, int64_t prompt_tokens = 10, int64_t max_tokens = 20) {
-    Request request;
-    request.prompt.push_back(1);
-    for (int64_t t = 1; t < prompt_tokens; ++t) {
-      request.prompt.push_back(static_cast<int32_t>(3 + (t * (i + 3) + i) % (kVocab - 3)));
-    }
-    request.max_tokens = max_tokens;
-    request.sampling = i % 2 == 0 ? SamplingOptions::Plain() : SamplingOptions::Greedy();
-    request.sampling.seed = static_cast<uint64_t>(i);
-    request.sampling.ignore_eos = true;
-    return request;
-  }
-
-  static void Take(std::span<const Event> events, std::map<uint64_t, Answer>& answers) {
-    for (const Event& event : events) {
-      Answer& answer = answers[event.request];
-      EXPECT_FALSE(answer.finish) << "an event after the last";
-      if (event.token >= 0) answer.ids.push_back(event.token);
-      answer.text += event.text;
-      answer.finish = event.finish;
-      answer.cached_tokens = event.cached_tokens;
-    }
-  }
-
-  static std::map<uint64_t, Answer> RunAll(Engine& engine) {
-    std::map<uint64_t, Answer> answers;
-    while (engine.busy()) Take(engine.Step(), answers);
-    return answers;
-  }
-
-  static Answer Run(Engine& engine, Request request) {
-    const auto id = engine.Submit(std::move(request));
-    EXPECT_TRUE(id) << id.error().message;
-    return RunAll(engine)[*id];
-  }
-
-  std::vector<std::vector<int32_t>> Alone(int n, int64_t prompt_tokens, int64_t max_tokens) {
-    std::vector<std::vector<int32_t>> ids;
-    auto engine = Make();
-    for (int i = 0; i < n; ++i) {
-      ids.push_back(Run(*engine, MakeRequest(i, prompt_tokens, max_tokens)).ids);
-    }
-    return ids;
-  }
-
-  static constexpr int32_t kVocab = testing::kTinyVocab;
-  std::unique_ptr<Model> model_ = testing::TinyModel();
-  testing::LetterTokenizer tokenizer_;
-};
 
 TEST_F(EngineTest, GivesEachOfEightTheTokensItGetsAlone) {
   const auto alone = Alone(8, 10, 20);
@@ -121,7 +52,7 @@ TEST_F(EngineTest, GivesTheSameTokensAfterPreemption) {
   const int64_t pages = engine->free_pages();
   for (int i = 0; i < 6; ++i) ASSERT_TRUE(engine->Submit(MakeRequest(i, 10, 40)));
   auto answers = RunAll(*engine);
-  EXPECT_GT(engine->preemptions(), 0);
+  EXPECT_GT(engine->stats().preemptions, 0);
   EXPECT_EQ(engine->free_pages(), pages);
   for (int i = 0; i < 6; ++i) {
     EXPECT_EQ(answers[static_cast<uint64_t>(i) + 1].ids, alone[static_cast<size_t>(i)]) << i;
@@ -259,7 +190,7 @@ TEST_F(EngineTest, TakesPagesFromIdleSessionsWhenNeeded) {
   const Answer first = Run(*engine, request);
   EXPECT_LT(engine->free_pages(), 10);
   EXPECT_EQ(Run(*engine, MakeRequest(1, 30, 8)).finish, FinishReason::kLength);
-  EXPECT_EQ(engine->preemptions(), 0);
+  EXPECT_EQ(engine->stats().preemptions, 0);
   EXPECT_EQ(Run(*engine, request).ids, first.ids);
   engine->CloseSession(request.session);
   EXPECT_EQ(engine->free_pages(), 10);

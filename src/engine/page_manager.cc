@@ -4,6 +4,11 @@
 
 namespace octet {
 
+PageManager::PageManager(KvCache cache, bool keep_prefixes)
+    : cache_(std::move(cache)), page_tokens_(cache_.options().page_tokens) {
+  if (keep_prefixes) prefixes_.emplace(cache_.options().page_tokens);
+}
+
 int64_t PageManager::OpenSession() {
   sessions_.emplace(next_session_, Session{});
   return next_session_++;
@@ -22,20 +27,105 @@ void PageManager::Drop(Session& session) {
   session.tokens.clear();
 }
 
-bool PageManager::Reserve(int32_t kv, int64_t n_tokens) {
-  while (!cache_.Reserve(kv, n_tokens)) {
-    Session* oldest = nullptr;
-    for (auto& [id, session] : sessions_) {
-      if (session.kv < 0 || session.kv == kv) continue;
-      if (oldest == nullptr || session.last_use < oldest->last_use) oldest = &session;
+bool PageManager::GiveUpSomething(int32_t kv) {
+  if (prefixes_) {
+    if (const std::optional<int32_t> page = prefixes_->Evict()) {
+      cache_.ReleasePage(*page);
+      return true;
     }
-    if (oldest == nullptr) return false;
-    Drop(*oldest);
   }
+  Session* oldest = nullptr;
+  for (auto& [id, session] : sessions_) {
+    if (session.kv < 0 || session.kv == kv) continue;
+    if (oldest == nullptr || session.last_use < oldest->last_use) oldest = &session;
+  }
+  if (oldest == nullptr) return false;
+  Drop(*oldest);
   return true;
 }
 
-bool PageManager::Admit(Sequence& sequence) {
+bool PageManager::Reserve(int32_t kv, int64_t n_tokens) {
+  while (cache_.MissingPages(kv, n_tokens) > cache_.free_pages()) {
+    if (!GiveUpSomething(kv)) return false;
+  }
+  return cache_.Reserve(kv, n_tokens).has_value();
+}
+
+std::span<const int32_t> PageManager::PageTokens(const Sequence& sequence, int64_t page) const {
+  return std::span(sequence.tokens)
+      .subspan(static_cast<size_t>(page * page_tokens_), static_cast<size_t>(page_tokens_));
+}
+
+bool PageManager::ShareNext(Sequence& s, int64_t end) {
+  const int64_t next = s.shared_pages;
+  if ((next + 1) * page_tokens_ > end) return false;
+  const auto at = static_cast<size_t>(next);
+  const uint64_t before = next == 0 ? 0 : s.page_hash[at - 1];
+  const auto page = prefixes_->Acquire(before, s.page_hash[at], PageTokens(s, next));
+  if (!page) return false;
+  cache_.SharePage(s.kv, next, *page);
+  ++s.shared_pages;
+  s.computed = s.shared_pages * page_tokens_;
+  return true;
+}
+
+void PageManager::ReleaseShared(Sequence& s) {
+  while (s.shared_pages > 0) prefixes_->Release(s.page_hash[static_cast<size_t>(--s.shared_pages)]);
+}
+
+void PageManager::SkipComputed(Sequence& s) {
+  if (!UsesPrefixes(s) || s.computed != s.shared_pages * page_tokens_) return;
+  const int64_t before = s.computed;
+  while (ShareNext(s, s.length() - 1)) {
+  }
+  if (s.answered() == 0 && !s.preempted) s.cached_tokens += s.computed - before;
+}
+
+void PageManager::Publish(Sequence& s) {
+  if (!UsesPrefixes(s)) return;
+  while ((s.shared_pages + 1) * page_tokens_ <= s.computed) {
+    const int64_t next = s.shared_pages;
+    prefixes_->HashPages(s.tokens, s.page_hash);
+    const int64_t computed = s.computed;
+    // The same page may have been computed twice; the bits are the same, so one is enough.
+    const bool shared = ShareNext(s, s.computed);
+    s.computed = computed;
+    if (shared) continue;
+    const auto at = static_cast<size_t>(next);
+    const int32_t page = cache_.PageOf(s.kv, next);
+    const uint64_t before = next == 0 ? 0 : s.page_hash[at - 1];
+    if (!prefixes_->Insert(before, s.page_hash[at], PageTokens(s, next), page)) return;
+    cache_.HoldPage(page);
+    ++s.shared_pages;
+  }
+}
+
+bool PageManager::AdmitByPrefix(Sequence& s, int64_t spare) {
+  s.kv = cache_.AddSequence();
+  prefixes_->HashPages(s.tokens, s.page_hash);
+  // The last token is always computed: its logits choose the next.
+  while (ShareNext(s, s.length() - 1)) {
+  }
+  const int64_t missing = cache_.MissingPages(s.kv, s.length());
+  const bool room = missing + spare <= free_pages() + unused_prefix_pages();
+  if (!(room || spare == 0) || !Reserve(s.kv, s.length())) {
+    ReleaseShared(s);
+    cache_.RemoveSequence(s.kv);
+    s.kv = -1;
+    s.computed = 0;
+    return false;
+  }
+  if (s.answered() == 0 && !s.preempted) s.cached_tokens = s.computed;
+  return true;
+}
+
+void PageManager::ForgetPrefixes() {
+  if (!prefixes_) return;
+  while (const std::optional<int32_t> page = prefixes_->Evict()) cache_.ReleasePage(*page);
+}
+
+bool PageManager::Admit(Sequence& sequence, int64_t spare) {
+  if (UsesPrefixes(sequence)) return AdmitByPrefix(sequence, spare);
   const auto found = sessions_.find(sequence.request.session);
   Session* session = found == sessions_.end() ? nullptr : &found->second;
   int64_t common = 0;
@@ -74,6 +164,8 @@ void PageManager::Retire(Sequence& sequence) {
   if (sequence.kv < 0) return;
   const auto found = sessions_.find(sequence.request.session);
   if (found == sessions_.end()) {
+    Publish(sequence);
+    ReleaseShared(sequence);
     cache_.RemoveSequence(sequence.kv);
   } else {
     Session& session = found->second;
@@ -86,6 +178,7 @@ void PageManager::Retire(Sequence& sequence) {
 }
 
 void PageManager::Evict(Sequence& sequence) {
+  ReleaseShared(sequence);
   cache_.RemoveSequence(sequence.kv);
   sequence.kv = -1;
   sequence.computed = 0;

@@ -1,10 +1,13 @@
-// Who holds pages of the KV cache: running sequences, and idle sessions that may lose theirs.
+// Who holds pages of the KV cache: running sequences, the beginnings of texts that may come again,
+// and idle sessions. The last two give way to the first.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
+#include "engine/prefix_cache.h"
 #include "engine/sequence.h"
 #include "model/kv_cache.h"
 
@@ -12,30 +15,41 @@ namespace octet {
 
 class PageManager {
  public:
-  explicit PageManager(KvCache cache) : cache_(std::move(cache)) {}
+  /// `keep_prefixes`: full pages of requests without a session are found again by their text.
+  PageManager(KvCache cache, bool keep_prefixes);
 
   KvSource& source() { return cache_; }
   int64_t free_pages() const { return cache_.free_pages(); }
   int64_t n_pages() const { return cache_.n_pages(); }
+  int64_t prefix_pages() const { return prefixes_ ? prefixes_->pages() : 0; }
+  int64_t unused_prefix_pages() const { return prefixes_ ? prefixes_->unused() : 0; }
 
   int64_t OpenSession();
   void CloseSession(int64_t session);
   bool HasSession(int64_t session) const { return sessions_.contains(session); }
 
-  /// Gives a waiting sequence a place in the cache with room for all its tokens: what its session
-  /// holds of the same beginning is kept and counts as computed. False when pages are missing, even
-  /// without the idle sessions'; then nothing changed for the sequence.
-  bool Admit(Sequence& sequence);
-  /// Room for one more token; idle sessions give way. False when there is none.
+  /// Gives a waiting sequence a place in the cache with room for all its tokens, and leaves `spare`
+  /// pages that are free or would give way: what its session or the prefix cache holds of the same
+  /// beginning is kept and counts as computed. False when pages are missing; then nothing changed
+  /// for the sequence.
+  bool Admit(Sequence& sequence, int64_t spare);
+  /// Room for one more token; what is idle gives way. False when there is none.
   bool Grow(Sequence& sequence);
   /// Room for `n_tokens` in all if pages are free: nothing else gives way.
   bool GrowIfFree(Sequence& sequence, int64_t n_tokens);
+  /// Skips pages of a prompt that others have computed meanwhile.
+  void SkipComputed(Sequence& sequence);
+  /// Lets others find the pages that are computed and full by now.
+  void Publish(Sequence& sequence);
   /// Forgets what was computed past sequence.computed, and frees its pages.
   void RollBack(Sequence& sequence) { cache_.Truncate(sequence.kv, sequence.computed); }
-  /// The sequence is over: its pages go to its session, or are freed.
+  /// The sequence is over: its pages go to its session or the prefix cache, or are freed.
   void Retire(Sequence& sequence);
-  /// The sequence waits again: its pages are freed and its tokens will be computed anew.
+  /// The sequence waits again: its tokens will be computed anew, as far as the prefix cache cannot
+  /// keep them.
   void Evict(Sequence& sequence);
+  /// Gives up all beginnings that no running sequence uses.
+  void ForgetPrefixes();
 
  private:
   struct Session {
@@ -43,11 +57,23 @@ class PageManager {
     std::vector<int32_t> tokens;
     uint64_t last_use = 0;
   };
-  /// Reserves, taking pages from idle sessions, the longest unused first.
+  bool UsesPrefixes(const Sequence& sequence) const {
+    return prefixes_.has_value() && sequence.request.session == 0;
+  }
+  std::span<const int32_t> PageTokens(const Sequence& sequence, int64_t page) const;
+  /// Shares the next page of the sequence's beginning, if it is in the cache. `end`: tokens past
+  /// this are not wanted.
+  bool ShareNext(Sequence& sequence, int64_t end);
+  void ReleaseShared(Sequence& sequence);
+  bool AdmitByPrefix(Sequence& sequence, int64_t spare);
+  /// Reserves, taking pages from beginnings and idle sessions, the longest unused first.
   bool Reserve(int32_t kv, int64_t n_tokens);
+  bool GiveUpSomething(int32_t kv);
   void Drop(Session& session);
 
   KvCache cache_;
+  int64_t page_tokens_;
+  std::optional<PrefixCache> prefixes_;
   std::map<int64_t, Session> sessions_;
   int64_t next_session_ = 1;
   uint64_t clock_ = 0;

@@ -1,6 +1,7 @@
 // What a client asks of the engine, and what it hears back.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,11 @@ struct Request {
   /// From Engine::OpenSession, or 0: a session's keys and values outlive the request, and the next
   /// one computes only what follows their common beginning.
   int64_t session = 0;
+
+  int32_t priority = 0;  // higher ones are begun first, and keep their pages longer
+  std::string client;    // who asks: among equal priorities clients share the machine evenly
+  /// When nobody waits for the answer any more: it ends within one step of it.
+  std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;
 };
 
 /// How an answer's tokens came about.
@@ -44,8 +50,9 @@ struct Event {
   float logprob = 0;                       // when top_logprobs ≥ 0
   std::vector<TokenLogProb> top_logprobs;  // best first
   std::optional<FinishReason> finish;      // set in the request's last event
-  int64_t cached_tokens = 0;  // prompt tokens taken from the session; in the last event
-  GuessCount guesses = {};    // in the last event
+  std::string stop;                        // the stop string that ended it; in the last event
+  int64_t cached_tokens = 0;               // prompt tokens found computed; in the last event
+  GuessCount guesses = {};                 // in the last event
 };
 
 }  // namespace octet

@@ -19,7 +19,11 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt, then answer
   int64_t computed = 0;         // positions whose keys and values are in the cache
   int32_t kv = -1;              // the cache's sequence; -1 while waiting
-  int64_t cached_tokens = 0;    // of the prompt, found in the session
+  int64_t cached_tokens = 0;    // of the prompt, found computed
+  bool preempted = false;       // waits for the second time
+
+  std::vector<uint64_t> page_hash = {};  // of full pages, each with all before it (PrefixCache)
+  int64_t shared_pages = 0;              // pages at the beginning that the prefix cache holds too
 
   std::vector<DraftToken> draft;  // guesses at what follows `tokens`
   int32_t draft_rows = 0;         // of them, computed in this step

@@ -285,7 +285,7 @@ TEST_F(SpeculateTest, SurvivesPreemptionAndSmallBatches) {
   options.max_batch_tokens = 9;
   auto engine = Make(options);
   EXPECT_EQ(RunAll(*engine, requests, true), plain);
-  EXPECT_GT(engine->preemptions(), 0);
+  EXPECT_GT(engine->stats().preemptions, 0);
   EXPECT_EQ(engine->free_pages(), 40);
 }
 

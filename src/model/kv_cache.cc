@@ -45,6 +45,7 @@ Result<KvCache> KvCache::Create(const ModelConfig& config, const KvCacheOptions&
   OCTET_ASSIGN(cache.memory_,
                Buffer::Allocate(bytes * static_cast<uint64_t>(options.n_pages), "KV cache"));
   cache.free_.resize(static_cast<size_t>(options.n_pages));
+  cache.holders_.resize(static_cast<size_t>(options.n_pages));
   // Taken from the back, so that the lowest pages are used first and untouched memory stays
   // untouched.
   for (int64_t i = 0; i < options.n_pages; ++i) {
@@ -70,8 +71,7 @@ void KvCache::RemoveSequence(int32_t sequence) {
 Status KvCache::Reserve(int32_t sequence, int64_t n_tokens) {
   Sequence& s = sequences_[static_cast<size_t>(sequence)];
   CHECK(s.in_use);
-  const int64_t needed = (n_tokens + options_.page_tokens - 1) / options_.page_tokens;
-  const int64_t missing = needed - static_cast<int64_t>(s.pages.size());
+  const int64_t missing = MissingPages(sequence, n_tokens);
   if (missing <= 0) return {};
   if (missing > free_pages()) {
     return Err(ErrorCode::kOutOfMemory,
@@ -80,9 +80,10 @@ Status KvCache::Reserve(int32_t sequence, int64_t n_tokens) {
   }
   for (int64_t i = 0; i < missing; ++i) {
     s.pages.push_back(free_.back());
+    holders_[static_cast<size_t>(free_.back())] = 1;
     free_.pop_back();
   }
-  RebuildPointers(s);
+  s.stale = true;
   return {};
 }
 
@@ -93,13 +94,48 @@ void KvCache::Truncate(int32_t sequence, int64_t n_tokens) {
       static_cast<size_t>((n_tokens + options_.page_tokens - 1) / options_.page_tokens);
   if (keep >= s.pages.size()) return;
   while (s.pages.size() > keep) {
-    free_.push_back(s.pages.back());
+    ReleasePage(s.pages.back());
     s.pages.pop_back();
   }
-  RebuildPointers(s);
+  s.stale = true;
+}
+
+int64_t KvCache::MissingPages(int32_t sequence, int64_t n_tokens) const {
+  const int64_t needed = (n_tokens + options_.page_tokens - 1) / options_.page_tokens;
+  return needed - static_cast<int64_t>(sequences_[static_cast<size_t>(sequence)].pages.size());
+}
+
+int32_t KvCache::PageOf(int32_t sequence, int64_t index) const {
+  return sequences_[static_cast<size_t>(sequence)].pages[static_cast<size_t>(index)];
+}
+
+void KvCache::SharePage(int32_t sequence, int64_t index, int32_t page) {
+  Sequence& s = sequences_[static_cast<size_t>(sequence)];
+  const auto at = static_cast<size_t>(index);
+  CHECK(s.in_use && at <= s.pages.size());
+  HoldPage(page);
+  if (at == s.pages.size()) {
+    s.pages.push_back(page);
+  } else {
+    ReleasePage(s.pages[at]);
+    s.pages[at] = page;
+  }
+  s.stale = true;
+}
+
+void KvCache::HoldPage(int32_t page) {
+  CHECK(holders(page) > 0);  // a free page has no content to share
+  ++holders_[static_cast<size_t>(page)];
+}
+
+void KvCache::ReleasePage(int32_t page) {
+  int32_t& holders = holders_[static_cast<size_t>(page)];
+  CHECK(holders > 0);
+  if (--holders == 0) free_.push_back(page);
 }
 
 void KvCache::RebuildPointers(Sequence& s) {
+  s.stale = false;
   const size_t n = s.pages.size();
   s.pointers.resize(static_cast<size_t>(n_layers_) * 2 * n);
   for (size_t layer = 0; layer < static_cast<size_t>(n_layers_); ++layer) {
@@ -114,8 +150,9 @@ void KvCache::RebuildPointers(Sequence& s) {
 }
 
 KvView KvCache::KvOf(int32_t sequence, int32_t layer) {
-  const Sequence& s = sequences_[static_cast<size_t>(sequence)];
+  Sequence& s = sequences_[static_cast<size_t>(sequence)];
   CHECK(s.in_use);
+  if (s.stale) RebuildPointers(s);
   const size_t n = s.pages.size();
   std::byte* const* k = s.pointers.data() + static_cast<size_t>(layer) * 2 * n;
   return {{k, n}, {k + n, n}, options_.page_tokens, n_kv_heads_, head_dim_, options_.format};

@@ -26,7 +26,9 @@ struct KvCacheOptions {
   int64_t n_pages = 0;  // of all sequences together
 };
 
-/// A pool of pages (each page spans all layers) and the page tables of sequences.
+/// A pool of pages (each page spans all layers) and the page tables of sequences. Several sequences
+/// may hold a page they have in common; it is free again when the last one lets go. Nobody writes
+/// to a page that others hold: the callers share only pages whose every position is computed.
 class KvCache : public KvSource {
  public:
   static Result<KvCache> Create(const ModelConfig& config, const KvCacheOptions& options);
@@ -43,6 +45,17 @@ class KvCache : public KvSource {
 
   KvView KvOf(int32_t sequence, int32_t layer) override;
 
+  /// The page of a sequence's positions [index·page_tokens, (index + 1)·page_tokens).
+  int32_t PageOf(int32_t sequence, int64_t index) const;
+  /// Puts `page` at `index` of a sequence's table, in place of the page there or at its end.
+  void SharePage(int32_t sequence, int64_t index, int32_t page);
+  /// A holder of a page beside the sequences.
+  void HoldPage(int32_t page);
+  void ReleasePage(int32_t page);
+  int32_t holders(int32_t page) const { return holders_[static_cast<size_t>(page)]; }
+  /// How many pages Reserve would take.
+  int64_t MissingPages(int32_t sequence, int64_t n_tokens) const;
+
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t n_pages() const { return options_.n_pages; }
   const KvCacheOptions& options() const { return options_; }
@@ -53,7 +66,8 @@ class KvCache : public KvSource {
   struct Sequence {
     bool in_use = false;
     std::vector<int32_t> pages;
-    std::vector<std::byte*> pointers;  // [layer][K then V][page], rebuilt when pages change
+    std::vector<std::byte*> pointers;  // [layer][K then V][page]
+    bool stale = false;                // pages changed since
   };
   void RebuildPointers(Sequence& sequence);
 
@@ -63,6 +77,7 @@ class KvCache : public KvSource {
   int64_t half_bytes_ = 0;  // K (or V) of one layer in one page
   Buffer memory_;
   std::vector<int32_t> free_;
+  std::vector<int32_t> holders_;  // [n_pages]; 0: free
   std::vector<Sequence> sequences_;
 };
 

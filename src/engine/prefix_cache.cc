@@ -1,0 +1,58 @@
+#include "engine/prefix_cache.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/rng.h"
+
+namespace octet {
+
+uint64_t PrefixCache::Hash(uint64_t before, std::span<const int32_t> page) {
+  uint64_t hash = before;
+  for (const int32_t id : page) hash = RandomBits(hash, 0, static_cast<uint32_t>(id));
+  return hash == 0 ? 1 : hash;  // 0 stands for no page
+}
+
+void PrefixCache::HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes) const {
+  const auto size = static_cast<size_t>(page_tokens_);
+  while ((hashes.size() + 1) * size <= tokens.size()) {
+    hashes.push_back(
+        Hash(hashes.empty() ? 0 : hashes.back(), tokens.subspan(hashes.size() * size, size)));
+  }
+}
+
+std::optional<int32_t> PrefixCache::Acquire(uint64_t before, uint64_t hash,
+                                            std::span<const int32_t> tokens) {
+  const auto found = entries_.find(hash);
+  if (found == entries_.end()) return std::nullopt;
+  Entry& entry = found->second;
+  if (entry.before != before || !std::ranges::equal(entry.tokens, tokens)) return std::nullopt;
+  if (entry.users++ == 0) unused_.erase(entry.place);
+  return entry.page;
+}
+
+bool PrefixCache::Insert(uint64_t before, uint64_t hash, std::span<const int32_t> tokens,
+                         int32_t page) {
+  const auto [place, is_new] = entries_.try_emplace(hash);
+  if (!is_new) return false;
+  place->second = {before, {tokens.begin(), tokens.end()}, page, 1, unused_.end()};
+  return true;
+}
+
+void PrefixCache::Release(uint64_t hash) {
+  const auto found = entries_.find(hash);
+  CHECK(found != entries_.end() && found->second.users > 0);
+  Entry& entry = found->second;
+  if (--entry.users == 0) entry.place = unused_.insert(unused_.end(), hash);
+}
+
+std::optional<int32_t> PrefixCache::Evict() {
+  if (unused_.empty()) return std::nullopt;
+  const auto found = entries_.find(unused_.front());
+  const int32_t page = found->second.page;
+  unused_.pop_front();
+  entries_.erase(found);
+  return page;
+}
+
+}  // namespace octet

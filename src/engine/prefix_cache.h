@@ -1,0 +1,55 @@
+// Pages of keys and values that begin some text, found again by the text.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace octet {
+
+/// Full pages of tokens by a hash of their tokens and of all tokens before them, so that one lookup
+/// a page finds the longest beginning of a text that is computed already. A hit is compared token
+/// by token: hashes only find, and texts made to collide gain nothing. Entries that no sequence
+/// uses are given up longest unused first, and the end of a text before its beginning.
+class PrefixCache {
+ public:
+  explicit PrefixCache(int32_t page_tokens) : page_tokens_(page_tokens) {}
+
+  /// The hash of a page; `before` is that of the page before it, 0 for none.
+  static uint64_t Hash(uint64_t before, std::span<const int32_t> page);
+  /// Extends `hashes` to all full pages of `tokens`.
+  void HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes) const;
+
+  /// The page that holds these tokens after those of `before`, and from now on has one user more.
+  std::optional<int32_t> Acquire(uint64_t before, uint64_t hash, std::span<const int32_t> tokens);
+  /// Adds a page with one user. The page of `before` is in the cache and in use, or `before` is 0.
+  /// False when another text has the same hash; then nothing changed.
+  bool Insert(uint64_t before, uint64_t hash, std::span<const int32_t> tokens, int32_t page);
+  /// One user less. A text's pages are released from its end.
+  void Release(uint64_t hash);
+  /// Takes out the page that was unused the longest; none when all are in use.
+  std::optional<int32_t> Evict();
+
+  int64_t pages() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t unused() const { return static_cast<int64_t>(unused_.size()); }
+
+ private:
+  struct Entry {
+    uint64_t before = 0;
+    std::vector<int32_t> tokens;
+    int32_t page = -1;
+    int32_t users = 0;
+    std::list<uint64_t>::iterator place;  // in unused_, while users is 0
+  };
+
+  int32_t page_tokens_;
+  std::unordered_map<uint64_t, Entry> entries_;
+  // A page is released after those that follow it, so it is always younger than they are, and the
+  // oldest has none that follow.
+  std::list<uint64_t> unused_;  // oldest first
+};
+
+}  // namespace octet

@@ -1,0 +1,175 @@
+#include "engine/service.h"
+
+#include <algorithm>
+#include <exception>
+
+namespace octet {
+
+EngineService::EngineService(std::unique_ptr<Engine> engine, const EngineServiceOptions& options)
+    : engine_(std::move(engine)),
+      most_open_(engine_->options().max_sequences + std::max<int64_t>(0, options.max_waiting)),
+      stats_(engine_->stats()),
+      thread_([this] { Loop(); }) {}
+
+EngineService::~EngineService() {
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+tl::expected<void, Refusal> EngineService::CheckOpen(bool needs_place) const {
+  using Kind = Refusal::Kind;
+  if (!failure_.empty()) return tl::unexpected(Refusal{Kind::kFailed, failure_});
+  if (draining_) return tl::unexpected(Refusal{Kind::kDraining, "shutting down; try elsewhere"});
+  if (needs_place && open_ >= most_open_) {
+    return tl::unexpected(
+        Refusal{Kind::kQueueFull,
+                fmt::format("{} requests are being answered or wait, no more are taken; try later",
+                            open_)});
+  }
+  return {};
+}
+
+tl::expected<uint64_t, Refusal> EngineService::Submit(Request request, EventSink sink) {
+  {
+    // Before the work of preparing it; counted at once, so that the bound holds.
+    const std::lock_guard lock(mutex_);
+    if (auto open = CheckOpen(true); !open) return tl::unexpected(open.error());
+    ++open_;
+  }
+  auto sequence = engine_->Prepare(std::move(request));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!sequence || stopping_ || !failure_.empty()) --open_;
+    if (!sequence) {
+      return tl::unexpected(Refusal{Refusal::Kind::kInvalid, sequence.error().message});
+    }
+    if (stopping_ || !failure_.empty()) return tl::unexpected(CheckOpen(false).error());
+    const uint64_t id = (*sequence)->id;
+    inbox_.submissions.push_back({*std::move(sequence), std::move(sink)});
+    wake_.notify_one();
+    return id;
+  }
+}
+
+void EngineService::Cancel(uint64_t request) {
+  const std::lock_guard lock(mutex_);
+  inbox_.cancelled.push_back(request);
+  wake_.notify_one();
+}
+
+tl::expected<void, Refusal> EngineService::Run(std::function<void(Engine&)> task) {
+  const std::lock_guard lock(mutex_);
+  if (auto open = CheckOpen(false); !open) return open;
+  inbox_.tasks.push_back(std::move(task));
+  wake_.notify_one();
+  return {};
+}
+
+void EngineService::Drain() {
+  const std::lock_guard lock(mutex_);
+  draining_ = true;
+}
+
+bool EngineService::WaitUntilIdle(std::chrono::milliseconds at_most) {
+  std::unique_lock lock(mutex_);
+  return idle_.wait_for(lock, at_most, [&] { return open_ == 0; });
+}
+
+EngineStats EngineService::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.waiting = open_ - stats.running;
+  return stats;
+}
+
+bool EngineService::draining() const {
+  const std::lock_guard lock(mutex_);
+  return draining_;
+}
+
+std::string EngineService::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void EngineService::Loop() {
+  while (true) {
+    Inbox inbox;
+    bool stop = false, broken = false;
+    {
+      std::unique_lock lock(mutex_);
+      broken = !failure_.empty();
+      wake_.wait(lock,
+                 [&] { return stopping_ || !inbox_.empty() || (!broken && engine_->busy()); });
+      std::swap(inbox, inbox_);
+      stop = stopping_;
+    }
+    if (broken && stop) return;
+    if (broken) continue;
+    try {
+      Accept(inbox);
+      if (stop) return Fail("stopped");
+      Step();
+    } catch (const std::exception& error) {
+      Fail(fmt::format("the engine stopped: {}", error.what()));
+    }
+  }
+}
+
+void EngineService::Accept(Inbox& inbox) {
+  for (Submission& submission : inbox.submissions) {
+    const uint64_t id = submission.sequence->id;
+    sinks_.emplace(id, std::move(submission.sink));
+    engine_->Submit(std::move(submission.sequence));
+  }
+  // Those that are over by now are not found, which is as well.
+  for (const uint64_t id : inbox.cancelled) static_cast<void>(engine_->Cancel(id).has_value());
+  for (const auto& task : inbox.tasks) task(*engine_);
+}
+
+void EngineService::Step() {
+  int64_t finished = 0;
+  for (const Event& event : engine_->Step()) {
+    if (event.finish) ++finished;
+    Tell(event);
+  }
+  const EngineStats stats = engine_->stats();
+  const std::lock_guard lock(mutex_);
+  stats_ = stats;
+  open_ -= finished;
+  if (open_ == 0) idle_.notify_all();
+}
+
+void EngineService::Tell(const Event& event) {
+  const auto found = sinks_.find(event.request);
+  if (found == sinks_.end()) return;
+  found->second(event);
+  if (event.finish) sinks_.erase(found);
+}
+
+/// Ends everything: no thread may wait for an answer that never comes.
+void EngineService::Fail(const std::string& why) {
+  Inbox inbox;
+  {
+    const std::lock_guard lock(mutex_);
+    failure_ = why;
+    std::swap(inbox, inbox_);
+  }
+  for (Submission& s : inbox.submissions) sinks_.emplace(s.sequence->id, std::move(s.sink));
+  Event event;
+  event.finish = FinishReason::kCancelled;
+  for (const auto& [id, sink] : sinks_) {
+    event.request = id;
+    sink(event);
+  }
+  sinks_.clear();
+  const std::lock_guard lock(mutex_);
+  open_ = 0;
+  idle_.notify_all();
+}
+
+}  // namespace octet

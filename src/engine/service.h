@@ -1,0 +1,100 @@
+// An engine that many threads ask: one thread of its own computes, the others hand in and are told.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace octet {
+
+struct EngineServiceOptions {
+  /// Requests that may wait beside the max_sequences that run.
+  int64_t max_waiting = 128;
+};
+
+/// Why a request was not taken.
+struct Refusal {
+  enum class Kind {
+    kInvalid,    // the request cannot be honoured
+    kQueueFull,  // later it can
+    kDraining,   // no more requests are taken
+    kFailed,     // the engine is out of order
+  };
+  Kind kind = Kind::kInvalid;
+  std::string message;
+};
+
+/// Hears every event of one request, in order, on the service's thread, the last one with `finish`
+/// set; must be quick and must not call the service.
+using EventSink = std::function<void(const Event& event)>;
+
+/// All members may be called from any thread, but not from a sink.
+class EngineService {
+ public:
+  EngineService(std::unique_ptr<Engine> engine, const EngineServiceOptions& options);
+  /// Cancels what runs: every sink hears its last event.
+  ~EngineService();
+  EngineService(const EngineService&) = delete;
+  EngineService& operator=(const EngineService&) = delete;
+
+  /// Checks and queues a request; its id, after which `sink` is called until the last event.
+  tl::expected<uint64_t, Refusal> Submit(Request request, EventSink sink);
+  /// Ends a request before the next step; its sink hears a last event. Nothing happens to one that
+  /// is over.
+  void Cancel(uint64_t request);
+  /// Runs `task` on the service's thread, between two steps.
+  tl::expected<void, Refusal> Run(std::function<void(Engine&)> task);
+
+  /// Takes no more requests; those that are in are answered.
+  void Drain();
+  /// Waits until nothing runs or waits any more, at most so long; whether that is so.
+  bool WaitUntilIdle(std::chrono::milliseconds at_most);
+
+  EngineStats stats() const;
+  bool draining() const;
+  /// What broke the engine; empty as long as it works.
+  std::string failure() const;
+  const EngineOptions& options() const { return engine_->options(); }
+
+ private:
+  struct Submission {
+    std::unique_ptr<Sequence> sequence;
+    EventSink sink;
+  };
+  struct Inbox {
+    std::vector<Submission> submissions;
+    std::vector<uint64_t> cancelled;
+    std::vector<std::function<void(Engine&)>> tasks;
+    bool empty() const { return submissions.empty() && cancelled.empty() && tasks.empty(); }
+  };
+  tl::expected<void, Refusal> CheckOpen(bool needs_place) const;
+  void Loop();
+  void Accept(Inbox& inbox);
+  void Step();
+  void Tell(const Event& event);
+  void Fail(const std::string& why);
+
+  const std::unique_ptr<Engine> engine_;  // const members from any thread, the rest from thread_
+  const int64_t most_open_;
+  std::unordered_map<uint64_t, EventSink> sinks_;  // of thread_
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable wake_, idle_;
+  Inbox inbox_;
+  EngineStats stats_;
+  int64_t open_ = 0;  // requests taken and not finished
+  bool draining_ = false, stopping_ = false;
+  std::string failure_;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace octet

@@ -1,0 +1,166 @@
+#include "engine/service.h"
+
+#include <condition_variable>
+
+#include "engine/engine_testing.h"
+
+namespace octet {
+namespace {
+
+using testing::Answer;
+using testing::EngineTest;
+
+/// What one request's sink hears; any thread may wait for it.
+class Listener {
+ public:
+  EventSink Sink() {
+    return [this](const Event& event) {
+      const std::lock_guard lock(mutex_);
+      EXPECT_FALSE(answer_.finish) << "an event after the last";
+      if (event.token >= 0) answer_.ids.push_back(event.token);
+      answer_.finish = event.finish;
+      changed_.notify_all();
+    };
+  }
+  Answer Wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return answer_.finish.has_value(); });
+    return answer_;
+  }
+  void WaitForTokens(size_t n) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return answer_.ids.size() >= n || answer_.finish; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Answer answer_;
+};
+
+class ServiceTest : public EngineTest {
+ protected:
+  EngineService MakeService(int32_t parallel, int64_t max_waiting = 100) {
+    EngineOptions options;
+    options.max_sequences = parallel;
+    options.keep_prefixes = true;
+    options.page_tokens = 8;
+    return EngineService(Make(options), {max_waiting});
+  }
+};
+
+TEST_F(ServiceTest, AnswersManyThreadsAsIfEachWereAlone) {
+  constexpr int kThreads = 16;
+  const auto alone = Alone(kThreads, 20, 15);
+  EngineService service = MakeService(5);
+  std::vector<Answer> answers(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        Listener listener;
+        ASSERT_TRUE(service.Submit(MakeRequest(i, 20, 15), listener.Sink()));
+        answers[static_cast<size_t>(i)] = listener.Wait();
+      });
+    }
+  }
+  for (size_t i = 0; i < kThreads; ++i) EXPECT_EQ(answers[i].ids, alone[i]) << i;
+  EXPECT_TRUE(service.WaitUntilIdle(std::chrono::seconds(60)));
+  const EngineStats stats = service.stats();
+  EXPECT_EQ(stats.finished, kThreads);
+  EXPECT_EQ(stats.waiting + stats.running, 0);
+  EXPECT_EQ(stats.free_pages + stats.unused_prefix_pages, stats.pages);
+}
+
+TEST_F(ServiceTest, TakesNoMoreThanFitTheQueue) {
+  EngineService service = MakeService(1, 2);
+  std::vector<Listener> listeners(4);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(service.Submit(MakeRequest(i, 10, 240), listeners[static_cast<size_t>(i)].Sink()));
+  }
+  const auto refused = service.Submit(MakeRequest(3), listeners[3].Sink());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Refusal::Kind::kQueueFull);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(listeners[i].Wait().ids.size(), 240u);
+  service.WaitUntilIdle(std::chrono::seconds(60));
+  EXPECT_TRUE(service.Submit(MakeRequest(3), listeners[3].Sink()));
+  listeners[3].Wait();
+}
+
+TEST_F(ServiceTest, RefusesWhatCannotBeHonouredWithoutTakingAPlace) {
+  EngineService service = MakeService(1, 0);
+  Listener listener;
+  for (int i = 0; i < 3; ++i) {
+    Request request = MakeRequest(0);
+    request.prompt.clear();
+    const auto refused = service.Submit(std::move(request), listener.Sink());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Refusal::Kind::kInvalid);
+  }
+  EXPECT_TRUE(service.Submit(MakeRequest(0), listener.Sink()));
+  listener.Wait();
+}
+
+TEST_F(ServiceTest, CancelsWithoutTouchingOthers) {
+  const auto alone = Alone(2, 10, 100);
+  EngineService service = MakeService(2);
+  Listener gone, stays;
+  const auto id = service.Submit(MakeRequest(0, 10, 240), gone.Sink());
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(service.Submit(MakeRequest(1, 10, 100), stays.Sink()));
+  gone.WaitForTokens(3);
+  service.Cancel(*id);
+  service.Cancel(*id);
+  const Answer answer = gone.Wait();
+  if (answer.ids.size() < 240) {
+    EXPECT_EQ(answer.finish, FinishReason::kCancelled);
+  }
+  EXPECT_EQ(stays.Wait().ids, alone[1]);
+  service.WaitUntilIdle(std::chrono::seconds(60));
+  EXPECT_EQ(service.stats().free_pages + service.stats().unused_prefix_pages,
+            service.stats().pages);
+}
+
+TEST_F(ServiceTest, AnswersWhatIsInAndTakesNothingNewOnceItDrains) {
+  EngineService service = MakeService(1);
+  Listener inside, outside;
+  ASSERT_TRUE(service.Submit(MakeRequest(0), inside.Sink()));
+  service.Drain();
+  const auto refused = service.Submit(MakeRequest(1), outside.Sink());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Refusal::Kind::kDraining);
+  EXPECT_EQ(inside.Wait().finish, FinishReason::kLength);
+}
+
+TEST_F(ServiceTest, TellsEverybodyWhenItEnds) {
+  Listener a, b;
+  {
+    EngineService service = MakeService(1);
+    ASSERT_TRUE(service.Submit(MakeRequest(0, 10, 240), a.Sink()));
+    ASSERT_TRUE(service.Submit(MakeRequest(1, 10, 240), b.Sink()));
+  }
+  a.Wait();
+  EXPECT_EQ(b.Wait().finish, FinishReason::kCancelled);
+}
+
+TEST_F(ServiceTest, RunsTasksBetweenSteps) {
+  EngineService service = MakeService(1);
+  std::vector<float> logits;
+  Listener listener;
+  ASSERT_TRUE(service.Submit(MakeRequest(0), listener.Sink()));
+  std::mutex mutex;
+  std::condition_variable done;
+  std::unique_lock lock(mutex);
+  ASSERT_TRUE(service.Run([&](Engine& engine) {
+    const std::vector<int32_t> ids = {1, 5};
+    const std::lock_guard inner(mutex);
+    logits = *engine.AllLogits(ids);
+    done.notify_all();
+  }));
+  done.wait(lock, [&] { return !logits.empty(); });
+  EXPECT_EQ(logits.size(), 2u * kVocab);
+  listener.Wait();
+}
+
+}  // namespace
+}  // namespace octet
