@@ -99,7 +99,11 @@ void BM_Matmul(benchmark::State& state, const Problem& p) {
   Buffer xq = *Buffer::Allocate(shape.tokens * steps * sizeof(ActivationBlock), "activations");
   auto* blocks = xq.as<ActivationBlock>();
   for (int64_t i = 0; i < shape.tokens * steps; ++i) {
-    QuantizeActivations(x.data(), kActivationBlock, blocks + i);
+    if (ReadsScalesPer32(p.format)) {
+      QuantizeActivations32(x.data(), kActivationBlock, blocks + i);
+    } else {
+      QuantizeActivations(x.data(), kActivationBlock, blocks + i);
+    }
   }
   Buffer scratch = *Buffer::Allocate(
       static_cast<size_t>((p.kernel->scratch_floats + 16) * 4 * pool.threads()), "scratch");

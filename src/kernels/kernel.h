@@ -41,10 +41,11 @@ enum class KernelOp : uint8_t {
 
 /// What a matmul reads as x.
 enum class Activations : uint8_t {
-  kFloat,  // MatmulArgs::x
-  kInt8,   // MatmulArgs::xq, and the product is the one of quant/integer_dot.h, bit for bit
-  kBf16,   // MatmulArgs::xb: rounded to 8 significant bits, products exact, sums float, in an order
-           // that depends on neither tokens nor layout
+  kFloat,      // MatmulArgs::x
+  kInt8,       // MatmulArgs::xq, and the product is the one of quant/integer_dot.h, bit for bit
+  kInt8Per32,  // the same, for formats whose activations have a scale per 32 values
+  kBf16,       // MatmulArgs::xb: rounded to 8 significant bits, products exact, sums float, in an
+               // order that depends on neither tokens nor layout
 };
 
 /// y[t][r] = Σ_k x[t][k] · w[r][k] for t < tokens, r < rows. Overwrites y.
@@ -64,7 +65,7 @@ struct MatmulArgs {
   int64_t tokens;
   DecodeFn decode;  // of the weight format; for kernels that decode through memory
   float* scratch;   // descriptor.scratch_floats floats, 64-byte aligned, this thread's alone
-  // Instead of x where the activations are kInt8: block b (256 columns) of token t is
+  // Instead of x where the activations are kInt8 or kInt8Per32: block b (256 columns) of token t is
   // xq[b * xq_tokens + t]. Block-major, so that the tokens of a block are dense in the cache and an
   // AMX tile of 16 of them never falls into one cache set.
   const ActivationBlock* xq;
@@ -213,6 +214,7 @@ struct KernelDescriptor {
   void (*merge_span)(const MergeSpanArgs&);
   // kQuantize:
   void (*quantize)(const QuantizeArgs&);
+  void (*quantize32)(const QuantizeArgs&);  // with a scale per 32 values
   // kRound:
   void (*round)(const RoundArgs&);
   // kPeak:

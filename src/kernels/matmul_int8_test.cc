@@ -47,7 +47,11 @@ struct Operands {
         if (t % 5 == 4) x[k] = x[k] < 0 ? -1.0f : 1.0f;  // codes of ±127 alone: the largest sums
       }
       ActivationBlock* row = by_row.as<ActivationBlock>() + t * activation_blocks;
-      QuantizeActivations(x.data(), p.cols, row);
+      if (ReadsScalesPer32(p.format)) {
+        QuantizeActivations32(x.data(), p.cols, row);
+      } else {
+        QuantizeActivations(x.data(), p.cols, row);
+      }
       for (int64_t b = 0; b < activation_blocks; ++b) {
         by_block.as<ActivationBlock>()[b * p.tokens + t] = row[b];
       }
@@ -145,6 +149,9 @@ TEST_P(Int8Matmul, EqualsTheIntegerDotBitForBit) {
     const auto format = static_cast<Format>(f);
     if (FindIntegerDot(format) == nullptr || (!kernel.any_format && kernel.format != format))
       continue;
+    const bool per32 = kernel.activations == Activations::kInt8Per32;
+    if (kernel.any_format && per32 != ReadsScalesPer32(format)) continue;
+    ASSERT_EQ(per32, ReadsScalesPer32(format));
     const int64_t block = Info(format).block_values;
     std::vector<Problem> problems = {
         {format, 130, 256, 150},  // more than one group of panels and chunk of tokens, unevenly
@@ -169,9 +176,9 @@ TEST_P(Int8Matmul, EqualsTheIntegerDotBitForBit) {
 std::vector<const KernelDescriptor*> Int8Kernels() {
   std::vector<const KernelDescriptor*> kernels;
   for (const KernelDescriptor* kernel : AllKernels()) {
-    if (kernel->op == KernelOp::kMatmul && kernel->activations == Activations::kInt8) {
-      kernels.push_back(kernel);
-    }
+    const bool int8 =
+        kernel->activations == Activations::kInt8 || kernel->activations == Activations::kInt8Per32;
+    if (kernel->op == KernelOp::kMatmul && int8) kernels.push_back(kernel);
   }
   return kernels;
 }

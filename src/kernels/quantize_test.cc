@@ -28,30 +28,52 @@ std::vector<float> Row(int kind, int64_t cols) {
   }
   if (kind == 5) x[cols / 2] = -std::numeric_limits<float>::infinity();
   if (kind == 6) x[cols - 1] = -std::numeric_limits<float>::quiet_NaN();
+  if (kind == 7) {  // groups of 32 of every kind side by side
+    for (int64_t k = 0; k < cols; ++k)
+      x[k] *= std::ldexp(1.0f, static_cast<int>(k / 32 % 7 * 40) - 120);
+    x[cols / 3] = std::numeric_limits<float>::infinity();
+  }
   return x;
+}
+
+bool SameFloat(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+void ExpectSame(const ActivationBlock& got, const ActivationBlock& want, bool per32) {
+  EXPECT_EQ(std::memcmp(got.q, want.q, sizeof(got.q)), 0);
+  EXPECT_EQ(std::memcmp(got.sum32, want.sum32, sizeof(got.sum32)), 0);
+  EXPECT_TRUE(SameFloat(got.scale, want.scale));
+  if (per32) {
+    for (int g = 0; g < 8; ++g) EXPECT_TRUE(SameFloat(got.scale32[g], want.scale32[g])) << g;
+  } else {
+    EXPECT_EQ(std::memcmp(got.sum16, want.sum16, sizeof(got.sum16)), 0);
+  }
+}
+
+void ExpectEqualsTheDefinition(const KernelDescriptor& kernel, const std::vector<float>& x,
+                               bool per32) {
+  const auto cols = static_cast<int64_t>(x.size());
+  const int64_t blocks = (cols + kActivationBlock - 1) / kActivationBlock, stride = 3;
+  std::vector<ActivationBlock> want(blocks), got(blocks * stride);
+  for (ActivationBlock& block : got) std::memset(&block, 0x5a, sizeof(block));
+  const ActivationBlock canary = got[0];
+  (per32 ? QuantizeActivations32 : QuantizeActivations)(x.data(), cols, want.data());
+  (per32 ? kernel.quantize32
+         : kernel.quantize)({.x = x.data(), .cols = cols, .out = got.data(), .out_stride = stride});
+  for (int64_t b = 0; b < blocks; ++b) {
+    ExpectSame(got[b * stride], want[b], per32);
+    EXPECT_EQ(std::memcmp(&got[b * stride + 1], &canary, sizeof(canary)), 0);
+  }
 }
 
 TEST(QuantizeKernels, EqualTheDefinitionBitForBit) {
   for (const KernelDescriptor* kernel : AllKernels()) {
     if (kernel->op != KernelOp::kQuantize || (kernel->isa & ~DetectIsa()) != 0) continue;
     for (const int64_t cols : {1, 32, 255, 256, 257, 500, 768}) {
-      for (int kind = 0; kind < 7; ++kind) {
-        SCOPED_TRACE(::testing::Message() << kernel->name << " cols " << cols << " kind " << kind);
-        const std::vector<float> x = Row(kind, cols);
-        const int64_t blocks = (cols + kActivationBlock - 1) / kActivationBlock, stride = 3;
-        std::vector<ActivationBlock> want(blocks), got(blocks * stride);
-        for (ActivationBlock& block : got) std::memset(&block, 0x5a, sizeof(block));
-        const ActivationBlock canary = got[0];
-        QuantizeActivations(x.data(), cols, want.data());
-        kernel->quantize({.x = x.data(), .cols = cols, .out = got.data(), .out_stride = stride});
-        for (int64_t b = 0; b < blocks; ++b) {
-          const ActivationBlock& block = got[b * stride];
-          EXPECT_EQ(std::memcmp(block.q, want[b].q, sizeof(block.q)), 0);
-          EXPECT_EQ(std::memcmp(block.sum16, want[b].sum16, sizeof(block.sum16)), 0);
-          EXPECT_EQ(std::memcmp(block.sum32, want[b].sum32, sizeof(block.sum32)), 0);
-          EXPECT_TRUE(block.scale == want[b].scale ||
-                      (std::isnan(block.scale) && std::isnan(want[b].scale)));
-          EXPECT_EQ(std::memcmp(&got[b * stride + 1], &canary, sizeof(canary)), 0);
+      for (int kind = 0; kind < 8; ++kind) {
+        for (const bool per32 : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << kernel->name << " cols " << cols << " kind " << kind
+                                            << (per32 ? " per 32" : " per 256"));
+          ExpectEqualsTheDefinition(*kernel, Row(kind, cols), per32);
         }
       }
     }

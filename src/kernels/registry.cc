@@ -36,9 +36,13 @@ struct MatmulKey {
 };
 
 bool Fits(const KernelDescriptor& kernel, uint32_t isa, const MatmulKey& key) {
-  // "Any format" of a kernel with int8 activations means any quantised one.
-  if (kernel.activations == Activations::kInt8 && FindIntegerDot(key.format) == nullptr)
-    return false;
+  // "Any format" of a kernel with int8 activations means any quantised one that reads such scales.
+  const bool int8 = kernel.activations == Activations::kInt8,
+             int8_per32 = kernel.activations == Activations::kInt8Per32;
+  if (int8 || int8_per32) {
+    if (FindIntegerDot(key.format) == nullptr || ReadsScalesPer32(key.format) != int8_per32)
+      return false;
+  }
   return kernel.op == KernelOp::kMatmul && (kernel.isa & ~isa) == 0 &&
          kernel.layout == key.layout && (kernel.any_format || kernel.format == key.format) &&
          (kernel.arithmetic == key.arithmetic || key.arithmetic == Arithmetic::kFast);

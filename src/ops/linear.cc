@@ -67,8 +67,8 @@ bool SameRows(const View<const float, 2>& a, const View<const float, 2>& b) {
 }
 
 void* AllocateBlocks(Activations kind, int64_t blocks, Arena& scratch) {
-  if (kind == Activations::kInt8) return scratch.Allocate<ActivationBlock>(blocks);
-  return scratch.Allocate<RoundedBlock>(blocks + kRoundedPadding);
+  if (kind == Activations::kBf16) return scratch.Allocate<RoundedBlock>(blocks + kRoundedPadding);
+  return scratch.Allocate<ActivationBlock>(blocks);
 }
 
 /// Gives every tiling that takes blocks its input; tasks that share x share it. Returns how many
@@ -93,10 +93,15 @@ int64_t AssignInputs(std::span<Tiling> tilings, BlockedInput* inputs, Arena& scr
 void MakeBlocks(const BlockedInput& input, int64_t row, const KernelTable& kernels) {
   const int64_t rows = input.x.shape[0], cols = input.x.shape[1];
   const float* x = input.x.data + row * input.x.stride[0];
-  if (input.kind == Activations::kInt8) {
-    kernels.quantize->quantize({x, cols, static_cast<ActivationBlock*>(input.blocks) + row, rows});
-  } else {
+  if (input.kind == Activations::kBf16) {
     kernels.round->round({x, cols, static_cast<RoundedBlock*>(input.blocks) + row, rows});
+    return;
+  }
+  const QuantizeArgs args = {x, cols, static_cast<ActivationBlock*>(input.blocks) + row, rows};
+  if (input.kind == Activations::kInt8) {
+    kernels.quantize->quantize(args);
+  } else {
+    kernels.quantize->quantize32(args);
   }
 }
 
@@ -130,7 +135,8 @@ void RunTile(const Tiling& tiling, int64_t tile, float* scratch) {
   const int64_t row = tile % tiling.row_tiles * tiling.tile_rows;
   const int64_t token = tile / tiling.row_tiles * kTileTokens;
   const Panel16* panel = FindPanel16(w.format);
-  const bool int8 = tiling.kernel->activations == Activations::kInt8;
+  const bool int8 = tiling.kernel->activations == Activations::kInt8 ||
+                    tiling.kernel->activations == Activations::kInt8Per32;
   const bool bf16 = tiling.kernel->activations == Activations::kBf16;
   tiling.kernel->matmul(
       {.w = RowData(w, row),

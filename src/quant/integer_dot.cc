@@ -191,21 +191,21 @@ float AddOffset(const BlockQ5_1& b, int16_t sum, float v) {
 template <class Block>
 float SmallBlockDot(const std::byte* row, const ActivationBlock* x, int64_t cols, float acc) {
   for (int64_t k = 0; k < cols; k += kActivationBlock, ++x) {
-    float v = 0.0f;
     for (int64_t j = 0; j < kActivationBlock && k + j < cols; j += 32, row += sizeof(Block)) {
       Block b;
       std::memcpy(&b, row, sizeof(b));
       int8_t codes[32];
       Codes(b, codes);
-      v = std::fmaf(Half(b.d), static_cast<float>(Dot(codes, x->q + j, 32)), v);
-      v = AddOffset(b, x->sum32[j / 32], v);
+      const float v = Half(b.d) * static_cast<float>(Dot(codes, x->q + j, 32));
+      acc = std::fmaf(AddOffset(b, x->sum32[j / 32], v), x->scale32[j / 32], acc);
     }
-    acc = std::fmaf(v, x->scale, acc);
   }
   return acc;
 }
 
 }  // namespace
+
+bool ReadsScalesPer32(Format format) { return Info(format).block_values == 32; }
 
 IntegerDotFn FindIntegerDot(Format format) {
   switch (format) {

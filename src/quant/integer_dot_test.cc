@@ -18,6 +18,23 @@ std::vector<ActivationBlock> Quantize(const std::vector<float>& x) {
   return blocks;
 }
 
+std::vector<ActivationBlock> Quantize32(const std::vector<float>& x) {
+  std::vector<ActivationBlock> blocks((x.size() + 255) / 256);
+  QuantizeActivations32(x.data(), static_cast<int64_t>(x.size()), blocks.data());
+  return blocks;
+}
+
+/// As the format's products read them.
+std::vector<ActivationBlock> QuantizeFor(Format format, const std::vector<float>& x) {
+  return ReadsScalesPer32(format) ? Quantize32(x) : Quantize(x);
+}
+
+/// Of the group that holds value i.
+float ScaleOf(Format format, const std::vector<ActivationBlock>& blocks, size_t i) {
+  const ActivationBlock& block = blocks[i / 256];
+  return ReadsScalesPer32(format) ? block.scale32[i % 256 / 32] : block.scale;
+}
+
 std::vector<float> Normal(size_t n, uint64_t stream) {
   std::vector<float> x(n);
   for (size_t i = 0; i < n; ++i) x[i] = static_cast<float>(RandomNormal(3, stream, i));
@@ -80,9 +97,39 @@ TEST(QuantizeActivations, DefinesTinyInfiniteAndNan) {
   EXPECT_TRUE(std::isnan(scale_of(std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST(QuantizeActivations32, GivesEveryGroupItsScale) {
+  std::vector<float> x = Normal(256 + 40, 2);
+  for (size_t i = 0; i < x.size(); ++i) x[i] *= static_cast<float>(1 << (i / 32));
+  x[70] = std::numeric_limits<float>::infinity();
+  x[100] = -127.0f * 1024;
+  for (size_t i = 128; i < 160; ++i) x[i] = 1e-38f;
+  const auto blocks = Quantize32(x);
+  ASSERT_EQ(blocks.size(), 2u);
+  EXPECT_EQ(blocks[0].scale32[3], 1024.0f);
+  EXPECT_EQ(blocks[0].q[100], -127);
+  EXPECT_TRUE(std::isnan(blocks[0].scale32[2]));
+  EXPECT_EQ(blocks[0].scale32[4], 0.0f);
+  for (size_t i = 0; i < 512; ++i) {
+    const ActivationBlock& b = blocks[i / 256];
+    const float scale = b.scale32[i % 256 / 32];
+    if (i >= x.size() || std::isnan(scale) || scale == 0.0f) {
+      EXPECT_EQ(b.q[i % 256], 0) << i;
+    } else {
+      EXPECT_LE(std::fabs(x[i] - scale * b.q[i % 256]), scale * (0.5f + 0x1p-16f)) << i;
+    }
+  }
+  for (const ActivationBlock& b : blocks) {
+    for (int g = 0; g < 8; ++g) {
+      int sum = 0;
+      for (int k = 0; k < 32; ++k) sum += b.q[32 * g + k];
+      EXPECT_EQ(b.sum32[g], sum);
+    }
+  }
+}
+
 class IntegerDot : public ::testing::TestWithParam<Format> {};
 
-// |Σ w·x − dot| ≤ Σ_b (half a step of block b)·‖w_b‖₁ by Hölder, and the float roundings.
+// |Σ w·x − dot| ≤ Σ_b (half a step of group b)·‖w_b‖₁ by Hölder, and the float roundings.
 TEST_P(IntegerDot, IsWithinTheErrorOfEightBitActivations) {
   const Format format = GetParam();
   const int64_t cols = Info(format).block_values == 32 ? 1024 + 96 : 1024;
@@ -93,14 +140,15 @@ TEST_P(IntegerDot, IsWithinTheErrorOfEightBitActivations) {
     Info(format).encode(weights.data(), cols, blocks.data());
     std::vector<float> w(weights.size());
     Info(format).decode(blocks.data(), cols, w.data());
-    const auto activations = Quantize(x);
+    const auto activations = QuantizeFor(format, x);
     double exact = 0.0, bound = 0.0;
     for (size_t i = 0; i < w.size(); ++i) {
       const double magnitude = std::fabs(w[i]);
       exact += static_cast<double>(w[i]) * x[i];
-      bound += magnitude * activations[i / 256].scale * (0.5 + 0x1p-16);
-      // Each of the five super-blocks adds at most four roundings of terms this large.
-      bound += magnitude * std::fabs(x[i]) * 20 * 0x1p-24;
+      bound += magnitude * ScaleOf(format, activations, i) * (0.5 + 0x1p-16);
+      // A term meets the roundings of its group's value, at most four, and then one for each group
+      // of its row from its own on: at most 35 of 32 values.
+      bound += magnitude * std::fabs(x[i]) * 40 * 0x1p-24;
     }
     const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols, 0.0f);
     EXPECT_LE(std::fabs(dot - exact), bound) << Info(format).name << " row " << row;
@@ -120,18 +168,18 @@ TEST_P(IntegerDot, EqualsTheDecodedDotForIntegerActivations) {
     Info(format).decode(blocks.data(), cols, w.data());
     std::vector<float> x(weights.size());
     for (size_t i = 0; i < x.size(); ++i)
-      x[i] = i % 256 == 0 ? 127.0f : static_cast<float>(RandomBits(seed, 9, i) % 255) - 127.0f;
+      x[i] = i % 32 == 0 ? 127.0f : static_cast<float>(RandomBits(seed, 9, i) % 255) - 127.0f;
     double exact = 0.0, magnitude = 0.0;
     for (size_t i = 0; i < w.size(); ++i) {
       exact += static_cast<double>(w[i]) * x[i];
       magnitude += std::fabs(static_cast<double>(w[i]) * x[i]);
     }
-    const auto activations = Quantize(x);
-    for (const ActivationBlock& b : activations) ASSERT_EQ(b.scale, 1.0f);
+    const auto activations = QuantizeFor(format, x);
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(ScaleOf(format, activations, i), 1.0f);
     const float dot = FindIntegerDot(format)(blocks.data(), activations.data(), cols, 0.0f);
-    // At most 3 super-blocks of 17 roundings (two a small block, one more), and the decoder's
-    // three.
-    EXPECT_LE(std::fabs(dot - exact), magnitude * (3 * 17 + 3) * 0x1p-24) << Info(format).name;
+    // Three roundings of a group's value, one for each of the 18 groups of 32 that follow it, and
+    // the decoder's three.
+    EXPECT_LE(std::fabs(dot - exact), magnitude * (3 + 18 + 3) * 0x1p-24) << Info(format).name;
   }
 }
 
@@ -141,7 +189,8 @@ TEST_P(IntegerDot, CarriesNanActivationsToTheResult) {
   std::vector<std::byte> blocks(static_cast<size_t>(FormatBytes(format, 512)));
   Info(format).encode(x.data(), 512, blocks.data());
   x[300] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_TRUE(std::isnan(FindIntegerDot(format)(blocks.data(), Quantize(x).data(), 512, 0.0f)));
+  EXPECT_TRUE(
+      std::isnan(FindIntegerDot(format)(blocks.data(), QuantizeFor(format, x).data(), 512, 0.0f)));
 }
 
 TEST_P(IntegerDot, ContinuesFromWhereAPartEnded) {
@@ -149,7 +198,7 @@ TEST_P(IntegerDot, ContinuesFromWhereAPartEnded) {
   const std::vector<float> x = Normal(768, 8);
   std::vector<std::byte> blocks(static_cast<size_t>(FormatBytes(format, 768)));
   Info(format).encode(x.data(), 768, blocks.data());
-  const auto activations = Quantize(x);
+  const auto activations = QuantizeFor(format, x);
   const IntegerDotFn dot = FindIntegerDot(format);
   const float whole = dot(blocks.data(), activations.data(), 768, 0.0f);
   const float first = dot(blocks.data(), activations.data(), 256, 0.0f);
@@ -165,7 +214,7 @@ TEST_P(IntegerDot, AcceptsAnyBytes) {
     for (size_t i = 0; i < blocks.size(); ++i)
       blocks[i] = static_cast<std::byte>(fill >= 0 ? fill : RandomBits(1, 2, i));
     for (const float sign : {1.0f, -1.0f}) {
-      const auto x = Quantize(std::vector<float>(512, sign));
+      const auto x = QuantizeFor(format, std::vector<float>(512, sign));
       const float once = FindIntegerDot(format)(blocks.data(), x.data(), 512, 0.0f);
       const float twice = FindIntegerDot(format)(blocks.data(), x.data(), 512, 0.0f);
       EXPECT_EQ(std::bit_cast<uint32_t>(once), std::bit_cast<uint32_t>(twice));

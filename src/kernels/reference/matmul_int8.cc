@@ -31,6 +31,15 @@ OCTET_KERNELS(reference_matmul_int8) = {
      .arithmetic = Arithmetic::kFast,
      .activations = Activations::kInt8,
      .matmul = Matmul},
+    {.name = "reference/matmul_int8_per32",
+     .op = KernelOp::kMatmul,
+     .isa = 0,
+     .speed = 0,
+     .any_format = true,
+     .layout = Layout::kRowMajor,
+     .arithmetic = Arithmetic::kFast,
+     .activations = Activations::kInt8Per32,
+     .matmul = Matmul},
     {},
 };
 

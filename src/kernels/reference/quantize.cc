@@ -3,10 +3,11 @@
 namespace octet {
 namespace {
 
+template <void (*kQuantizeRow)(const float*, int64_t, ActivationBlock*)>
 void Quantize(const QuantizeArgs& args) {
   for (int64_t k = 0; k < args.cols; k += kActivationBlock) {
     const int64_t n = args.cols - k < kActivationBlock ? args.cols - k : kActivationBlock;
-    QuantizeActivations(args.x + k, n, args.out + k / kActivationBlock * args.out_stride);
+    kQuantizeRow(args.x + k, n, args.out + k / kActivationBlock * args.out_stride);
   }
 }
 
@@ -17,7 +18,8 @@ OCTET_KERNELS(reference_quantize) = {
      .op = KernelOp::kQuantize,
      .isa = 0,
      .speed = 0,
-     .quantize = Quantize},
+     .quantize = Quantize<QuantizeActivations>,
+     .quantize32 = Quantize<QuantizeActivations32>},
     {},
 };
 

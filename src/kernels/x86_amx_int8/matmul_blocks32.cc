@@ -25,6 +25,7 @@ struct FloatScales {
   using Sums = BlockSums32;
   static constexpr Layout kLayout = kWeightLayout;
   static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
+  static constexpr Activations kActivations = Activations::kInt8Per32;
   static constexpr int kDepth = 32;
   static constexpr int kMinTokens = 17;  // Q8_0: 16 tokens 330 ns, the vector kernel 310
 
@@ -101,17 +102,17 @@ struct FloatScales {
     const int32_t(*pair)[8] = p.input->pair + p.token + first;
     float(*acc)[16] = p.acc + p.token + first;
     for (int64_t i = 0; i < n; ++i) {
-      __m512 v = _mm512_setzero_ps();
+      __m512 sum = _mm512_load_ps(acc[i]);
       for (int b = 0; b < 8; ++b) {
         const __m512i isum = _mm512_load_si512(p.sums->sum[b][first + i]);
-        v = _mm512_fmadd_ps(d[b], _mm512_cvtepi32_ps(isum), v);
+        __m512 v = _mm512_mul_ps(d[b], _mm512_cvtepi32_ps(isum));
         if constexpr (kMins) {
-          const __m512 sum = _mm512_castsi512_ps(_mm512_set1_epi32(pair[i][b]));
-          v = _mm512_fmadd_ps(p.scales->m[b], sum, v);
+          const __m512 codes = _mm512_castsi512_ps(_mm512_set1_epi32(pair[i][b]));
+          v = _mm512_fmadd_ps(p.scales->m[b], codes, v);
         }
+        sum = _mm512_fmadd_ps(v, _mm512_set1_ps(x[i].scale32[b]), sum);
       }
-      _mm512_store_ps(acc[i],
-                      _mm512_fmadd_ps(v, _mm512_set1_ps(x[i].scale), _mm512_load_ps(acc[i])));
+      _mm512_store_ps(acc[i], sum);
     }
   }
 };

@@ -31,6 +31,7 @@ struct IntegerScales {
   using Tiles = UnpackedTiles;
   using Scales = UnitScales;
   using Sums = TileSums;
+  static constexpr Activations kActivations = Activations::kInt8;
   static constexpr int kDepth = 64;
   // Q4_K, a panel and step: 8 tokens 183 ns, 16 tokens 210; the vector kernel 175 and 352.
   static constexpr int kMinTokens = 9;

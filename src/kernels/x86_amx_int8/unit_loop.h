@@ -12,6 +12,7 @@
 // A scheme S says how sums are formed and turned into floats:
 //   Tiles, Scales, Sums             one unit's unpacked weights; its scales; 32 tokens' sums
 //   kLayout, kMainBytes, kTailBytes, kDepth (bytes of k a product)
+//   kActivations                    what the products read
 //   kMinTokens                      from which the vector kernels are slower: tiles cost the same
 //                                   for 4 rows as for 16
 //   PairSums(block, pair[8])        what the epilogue needs of a token's codes
@@ -240,13 +241,13 @@ void MatmulTiles(const MatmulArgs& args) {
 }  // namespace
 }  // namespace octet
 
-#define OCTET_AMX_KERNEL(format_name, id, scheme, layout_name)                                     \
-  {                                                                                                \
-    .name = "x86_amx_int8/matmul_" format_name "." layout_name, .op = KernelOp::kMatmul,           \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8, .speed = 40, .format = Format::id,           \
-    .layout = scheme::kLayout, .arithmetic = Arithmetic::kFast, .activations = Activations::kInt8, \
-    .min_tokens = scheme::kMinTokens, .scratch_floats = sizeof(Work<scheme>) / sizeof(float),      \
-    .matmul = MatmulTiles<scheme>                                                                  \
+#define OCTET_AMX_KERNEL(format_name, id, scheme, layout_name)                            \
+  {                                                                                       \
+    .name = "x86_amx_int8/matmul_" format_name "." layout_name, .op = KernelOp::kMatmul,  \
+    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8, .speed = 40, .format = Format::id,  \
+    .layout = scheme::kLayout, .arithmetic = Arithmetic::kFast,                           \
+    .activations = scheme::kActivations, .min_tokens = scheme::kMinTokens,                \
+    .scratch_floats = sizeof(Work<scheme>) / sizeof(float), .matmul = MatmulTiles<scheme> \
   }
 /// The two descriptors of a format: from packed panels, and from the file's rows.
 #define OCTET_AMX_KERNELS(format_name, id, scheme)                        \

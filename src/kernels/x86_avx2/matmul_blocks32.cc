@@ -68,32 +68,32 @@ inline void BlockSums(const std::byte* main, const ActivationBlock* x, int b, __
 template <class W, bool kMins>
 struct FloatBlocks {
   static constexpr int kMainBytes = 64 * W::kMainWords + (kMins ? 512 : 256), kTailBytes = 0;
+  static constexpr Activations kActivations = Activations::kInt8Per32;
 
   template <int N>
   static void Step(const std::byte* main, const std::byte*, const ActivationBlock* x, __m256* acc) {
     // `main` is 32 bytes in for the upper half; its 16-bit fields are only 16 bytes in.
     const bool upper = reinterpret_cast<uintptr_t>(main) % 64 != 0;
     const std::byte* scales = main - (upper ? 16 : 0) + 64 * W::kMainWords;
-    __m256 v[N];
-    for (int t = 0; t < N; ++t) v[t] = _mm256_setzero_ps();
     for (int b = 0; b < 8; ++b) {
       __m256i isum[N];
       BlockSums<W, N>(main, x, b, isum);
       const __m256 d = LoadHalves(scales + 32 * b);
-      for (int t = 0; t < N; ++t) v[t] = _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum[t]), v[t]);
-      if constexpr (kMins) {
-        const __m256 m = LoadHalves(scales + 256 + 32 * b);
-        for (int t = 0; t < N; ++t) {
-          v[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(static_cast<float>(x[t].sum32[b])), v[t]);
+      const __m256 m = kMins ? LoadHalves(scales + 256 + 32 * b) : d;
+      for (int t = 0; t < N; ++t) {
+        __m256 v = _mm256_mul_ps(d, _mm256_cvtepi32_ps(isum[t]));
+        if constexpr (kMins) {
+          v = _mm256_fmadd_ps(m, _mm256_set1_ps(static_cast<float>(x[t].sum32[b])), v);
         }
+        acc[t] = _mm256_fmadd_ps(v, _mm256_set1_ps(x[t].scale32[b]), acc[t]);
       }
     }
-    for (int t = 0; t < N; ++t) acc[t] = _mm256_fmadd_ps(v[t], _mm256_set1_ps(x[t].scale), acc[t]);
   }
 };
 
 struct Iq4_Xs {
   static constexpr int kMainBytes = 2112, kTailBytes = 64;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N>
   static void Step(const std::byte* main, const std::byte* tail, const ActivationBlock* x,

@@ -66,6 +66,7 @@ inline __m256 Add(const std::byte* d, __m256i isum, float scale, __m256 acc) {
 template <class F>
 struct SixBitScales {
   static constexpr int kGroups = 8, kTailBytes = 64;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N>
   static void Step(const std::byte* main, const std::byte* tail, const ActivationBlock* x,
@@ -109,6 +110,7 @@ struct Q5_K : SixBitScales<Q5_K> {
 
 struct Q2_K {
   static constexpr int kMainBytes = 1280, kTailBytes = 64, kGroups = 16, kWords = 4;
+  static constexpr Activations kActivations = Activations::kInt8;
   static __m256i Code(const std::byte* main, int w) {
     return Field(LoadWord(main, 8 * (w / 32) + w % 8), 2 * (w / 8 % 4), 3);
   }
@@ -133,6 +135,7 @@ struct Q2_K {
 template <class F>
 struct OffsetCodes {
   static constexpr int kGroups = 16, kTailBytes = 32;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N>
   static void Step(const std::byte* main, const std::byte* tail, const ActivationBlock* x,

@@ -147,11 +147,11 @@ constexpr int32_t kRowMajorScratch = kStepFloats + 16 * kTokenChunk;
    .format = Format::id,                                                                           \
    .layout = Layout::kPanel16,                                                                     \
    .arithmetic = Arithmetic::kFast,                                                                \
-   .activations = Activations::kInt8,                                                              \
+   .activations = step::kActivations,                                                              \
    .matmul = MatmulPanels<step>},                                                                  \
   {                                                                                                \
     .name = "x86_avx2/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, .isa = kIsaAvx2, \
     .speed = 10, .format = Format::id, .layout = Layout::kRowMajor,                                \
-    .arithmetic = Arithmetic::kFast, .activations = Activations::kInt8,                            \
+    .arithmetic = Arithmetic::kFast, .activations = step::kActivations,                            \
     .scratch_floats = kRowMajorScratch, .matmul = MatmulRowMajor<step>                             \
   }

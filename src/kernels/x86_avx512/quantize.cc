@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
+#include "kernels/x86_avx2/group_scales.h"
 
 namespace octet {
 namespace {
@@ -13,34 +14,40 @@ __m512i SumFours(__m512i lanes) {
   return _mm512_add_epi32(lanes, _mm512_shuffle_epi32(lanes, _MM_PERM_BADC));
 }
 
-void Sums(ActivationBlock* out) {
+/// Of 16 and of 32 codes.
+void Sums(const int8_t* q, int16_t* sum16, int16_t* sum32) {
   for (int i = 0; i < 4; ++i) {  // 64 codes, 4 groups of 16
-    const __m512i pairs =
-        _mm512_maddubs_epi16(_mm512_set1_epi8(1), _mm512_load_si512(out->q + 64 * i));
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), _mm512_load_si512(q + 64 * i));
     const __m512i fours = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
     const __m512i firsts = _mm512_maskz_compress_epi32(0x1111, SumFours(fours));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out->sum16 + 4 * i),
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(sum16 + 4 * i),
                      _mm512_castsi512_si128(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(firsts))));
   }
-  const __m256i sum16 = _mm256_load_si256(reinterpret_cast<const __m256i*>(out->sum16));
-  _mm_store_si128(reinterpret_cast<__m128i*>(out->sum32),
-                  _mm256_cvtepi32_epi16(_mm256_madd_epi16(sum16, _mm256_set1_epi16(1))));
+  const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(sum16));
+  _mm_store_si128(reinterpret_cast<__m128i*>(sum32),
+                  _mm256_cvtepi32_epi16(_mm256_madd_epi16(sums, _mm256_set1_epi16(1))));
 }
 
 /// Up to 256 values; those past n are zeros.
-void QuantizeBlock(const float* x, int64_t n, ActivationBlock* out) {
-  __m512 values[16];
-  __m512i top = _mm512_setzero_si512();
+void LoadValues(const float* x, int64_t n, __m512 values[16]) {
   for (int i = 0; i < 16; ++i) {
     const int64_t left = n - 16 * i;
     const auto mask = static_cast<__mmask16>(left >= 16  ? 0xffff
                                              : left <= 0 ? 0
                                                          : (1u << left) - 1);
     values[i] = _mm512_maskz_loadu_ps(mask, x + 16 * i);
-    const __m512i magnitude =
-        _mm512_and_si512(_mm512_castps_si512(values[i]), _mm512_set1_epi32(0x7fffffff));
-    top = _mm512_max_epu32(top, magnitude);
   }
+}
+
+inline __m512i Magnitudes(__m512 x) {
+  return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
+}
+
+void QuantizeBlock(const float* x, int64_t n, ActivationBlock* out) {
+  __m512 values[16];
+  LoadValues(x, n, values);
+  __m512i top = _mm512_setzero_si512();
+  for (int i = 0; i < 16; ++i) top = _mm512_max_epu32(top, Magnitudes(values[i]));
   const uint32_t top_bits = _mm512_reduce_max_epu32(top);
   float greatest;
   __builtin_memcpy(&greatest, &top_bits, sizeof(greatest));
@@ -57,13 +64,36 @@ void QuantizeBlock(const float* x, int64_t n, ActivationBlock* out) {
     const __m512i codes = _mm512_cvtps_epi32(_mm512_mul_ps(values[i], inverse));  // to even
     _mm_store_si128(reinterpret_cast<__m128i*>(out->q + 16 * i), _mm512_cvtepi32_epi8(codes));
   }
-  Sums(out);
+  Sums(out->q, out->sum16, out->sum32);
 }
 
+/// A scale per 32.
+void QuantizeBlock32(const float* x, int64_t n, ActivationBlock* out) {
+  __m512 values[16];
+  LoadValues(x, n, values);
+  __m256i tops[8];
+  for (int g = 0; g < 8; ++g) {
+    const __m512i top = _mm512_max_epu32(Magnitudes(values[2 * g]), Magnitudes(values[2 * g + 1]));
+    tops[g] = _mm256_max_epu32(_mm512_castsi512_si256(top), _mm512_extracti64x4_epi64(top, 1));
+  }
+  const GroupScales scales(GreatestOfEach(tops));
+  for (int i = 0; i < 16; ++i) {
+    const __m512 inverse = _mm512_set1_ps(scales.inverse[i / 2]);
+    const auto keep = static_cast<__mmask16>(scales.keep[i / 2]);
+    const __m512i codes = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(values[i], inverse));
+    _mm_store_si128(reinterpret_cast<__m128i*>(out->q + 16 * i), _mm512_cvtepi32_epi8(codes));
+  }
+  alignas(32) int16_t sum16[16];
+  Sums(out->q, sum16, out->sum32);
+  _mm256_store_ps(out->scale32, _mm256_load_ps(scales.scale));
+  out->scale = 0.0f;
+}
+
+template <void (*kQuantizeBlock)(const float*, int64_t, ActivationBlock*)>
 void Quantize(const QuantizeArgs& args) {
   for (int64_t k = 0; k < args.cols; k += kActivationBlock) {
     const int64_t n = args.cols - k < kActivationBlock ? args.cols - k : kActivationBlock;
-    QuantizeBlock(args.x + k, n, args.out + k / kActivationBlock * args.out_stride);
+    kQuantizeBlock(args.x + k, n, args.out + k / kActivationBlock * args.out_stride);
   }
 }
 
@@ -74,7 +104,8 @@ OCTET_KERNELS(x86_avx512_quantize) = {
      .op = KernelOp::kQuantize,
      .isa = kIsaAvx512,
      .speed = 20,
-     .quantize = Quantize},
+     .quantize = Quantize<QuantizeBlock>,
+     .quantize32 = Quantize<QuantizeBlock32>},
     {},
 };
 

@@ -5,14 +5,26 @@
 namespace octet {
 namespace {
 
+/// start[t][b] = -offset · (sum of the 32 activation codes of block b), for codes that count from
+/// it.
+template <int N>
+void OffsetStarts32(const StepX<N>& x, int offset, int32_t (*start)[8]) {
+  for (int t = 0; t < N; ++t) {
+    const __m256i sums =
+        _mm256_cvtepi16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(x.block[t].sum32)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(start[t]),
+                       _mm256_mullo_epi32(sums, _mm256_set1_epi32(-offset)));
+  }
+}
+
 /// isum[t] of block b: Σ (code - offset) · activation.
 template <class C, int N, bool kAhead>
-void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*start)[16],
+void BlockSums(const std::byte* main, int b, const StepX<N>& x, const int32_t (*start)[8],
                __m512i* isum) {
   __m512i low[N], high[N];
   for (int t = 0; t < N; ++t) {
-    low[t] = _mm512_set1_epi32(start[t][2 * b]);
-    high[t] = _mm512_set1_epi32(start[t][2 * b + 1]);
+    low[t] = _mm512_set1_epi32(start[t][b]);
+    high[t] = _mm512_setzero_si512();
   }
   for (int w = 0; w < 4; ++w) {
     __m512i low_codes, high_codes;
@@ -30,38 +42,41 @@ template <class C, bool kMins>
 struct FloatBlocks {
   static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0,
                        kGroup = 8;
+  static constexpr Activations kActivations = Activations::kInt8Per32;
 
   template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte*, const StepX<N>& x, __m512* acc) {
-    alignas(64) int32_t start[N][16];
-    OffsetStarts(x, C::kOffset, start);
+    alignas(32) int32_t start[N][8];
+    OffsetStarts32(x, C::kOffset, start);
     const std::byte* scales = main + 64 * C::kWords;
     for (int i = 0; kAhead && i < (kMins ? 8 : 4); ++i) AskAhead(scales + 64 * i);
-    __m512 v[N];
-    for (int t = 0; t < N; ++t) v[t] = _mm512_setzero_ps();
+    __m512 sum[N];
+    for (int t = 0; t < N; ++t) sum[t] = acc[t];
     for (int b = 0; b < 8; ++b) {
       __m512i isum[N];
       BlockSums<C, N, kAhead>(main, b, x, start, isum);
       const __m512 d = LoadHalves(scales + 32 * b);
-      for (int t = 0; t < N; ++t) v[t] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(isum[t]), v[t]);
-      if (!kMins) continue;
-      const __m512 m = LoadHalves(scales + 256 + 32 * b);
+      const __m512 m = kMins ? LoadHalves(scales + 256 + 32 * b) : d;
       for (int t = 0; t < N; ++t) {
-        const __m512 sum = _mm512_set1_ps(static_cast<float>(x.block[t].sum32[b]));
-        v[t] = _mm512_fmadd_ps(m, sum, v[t]);
+        __m512 v = _mm512_mul_ps(d, _mm512_cvtepi32_ps(isum[t]));
+        if (kMins) {
+          v = _mm512_fmadd_ps(m, _mm512_set1_ps(static_cast<float>(x.block[t].sum32[b])), v);
+        }
+        sum[t] = _mm512_fmadd_ps(v, _mm512_set1_ps(x.block[t].scale32[b]), sum[t]);
       }
     }
-    for (int t = 0; t < N; ++t) acc[t] = _mm512_fmadd_ps(v[t], x.Scale(t), acc[t]);
+    for (int t = 0; t < N; ++t) acc[t] = sum[t];
   }
 };
 
 struct Iq4_Xs {
   static constexpr int kMainBytes = 2112, kTailBytes = 64, kGroup = 8;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
-    alignas(64) int32_t start[N][16];
-    OffsetStarts(x, Iq4Codes::kOffset, start);
+    alignas(32) int32_t start[N][8];
+    OffsetStarts32(x, Iq4Codes::kOffset, start);
     // Group g: bits 4g of `low`, 2g of `top`.
     const __m512i low = LoadWord<kAhead>(main, 32);
     const __m512i top =

@@ -6,6 +6,7 @@ namespace {
 
 struct Q2_K {
   static constexpr int kMainBytes = 1280, kTailBytes = 64, kGroup = 4;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   /// Σ min · (sum of the group's activation codes) of token t. A scale word holds groups 4i … 4i +
   /// 3, its even and odd bytes are pairs of int16: groups (0,2) and (1,3).

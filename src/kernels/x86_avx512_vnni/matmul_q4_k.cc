@@ -67,6 +67,7 @@ void AddStep(const std::byte* tail, const GroupScales& scales, const __m512i* is
 
 struct Q4_K {
   static constexpr int kMainBytes = 2240, kTailBytes = 64, kGroup = 8;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
@@ -100,6 +101,7 @@ struct Q4_K {
 
 struct Q5_K {
   static constexpr int kMainBytes = 2752, kTailBytes = 64, kGroup = 8;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {

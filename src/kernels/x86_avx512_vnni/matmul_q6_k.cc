@@ -16,6 +16,7 @@ void AddStep(const std::byte* tail, const __m512i* isum, const StepX<N>& x, __m5
 
 struct Q6_K {
   static constexpr int kMainBytes = 3328, kTailBytes = 32, kGroup = 4;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   /// The codes of runs 0…3 (32 values each) of half h at word g of the runs.
   template <bool kAhead>
@@ -70,6 +71,7 @@ struct Q6_K {
 
 struct Q3_K {
   static constexpr int kMainBytes = 1728, kTailBytes = 32, kGroup = 4;
+  static constexpr Activations kActivations = Activations::kInt8;
 
   /// Scales of groups 4i … 4i + 3 as bytes, 0…63; 32 above their value.
   template <bool kAhead>

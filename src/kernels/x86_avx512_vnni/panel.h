@@ -233,12 +233,12 @@ constexpr int32_t kRowMajorScratch = kStepFloats + 16 * kTokenChunk;
    .format = Format::id,                                                                 \
    .layout = Layout::kPanel16,                                                           \
    .arithmetic = Arithmetic::kFast,                                                      \
-   .activations = Activations::kInt8,                                                    \
+   .activations = step::kActivations,                                                    \
    .matmul = MatmulPanels<step>},                                                        \
   {                                                                                      \
     .name = "x86_avx512_vnni/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, \
     .isa = kIsaAvx512 | kIsaAvx512Vnni, .speed = 30, .format = Format::id,               \
     .layout = Layout::kRowMajor, .arithmetic = Arithmetic::kFast,                        \
-    .activations = Activations::kInt8, .scratch_floats = kRowMajorScratch,               \
+    .activations = step::kActivations, .scratch_floats = kRowMajorScratch,               \
     .matmul = MatmulRowMajor<step>                                                       \
   }
