@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzzer of build/fuzz for some seconds each, and fails on a finding.
+# Runs every fuzzer that the asan build made (cmake --build --preset asan --target fuzzers) for some seconds each, and fails on a finding.
 #   tools/fuzz.sh [SECONDS [NAME…]]     default: 10 s of each; NAME as in fuzz/fuzz_NAME.cc
 # Seeds: fuzz/corpus/NAME, and the starts of fitting files in ../shared/data where that exists. What the
 # fuzzer learns stays in build/fuzz/corpus/NAME. A finding is kept as build/fuzz/findings/NAME-*; add
@@ -41,7 +41,7 @@ SharedSeeds() {  # NAME DIR: copies fitting files of ../shared/data, cut short
 failed=0 summary=()
 mkdir -p build/fuzz/findings
 for name in "${names[@]}"; do
-  program=build/fuzz/fuzz/fuzz_$name
+  program=build/asan/fuzz/fuzz_$name
   learnt=build/fuzz/corpus/$name seeds=build/fuzz/seeds/$name
   mkdir -p "$learnt" "$seeds"
   [ -d "fuzz/corpus/$name" ] && cp -n "fuzz/corpus/$name"/* "$seeds"/ 2>/dev/null
