@@ -1,9 +1,9 @@
 #include "octet/convert.h"
 
 #include <array>
-#include <exception>
 #include <utility>
 
+#include "api/guard.h"
 #include "ptq/convert.h"
 
 namespace octet {
@@ -21,11 +21,13 @@ constexpr std::array<std::pair<std::string_view, ConvertType>, 5> kTypes = {
 Result<ConvertReport> Convert(const std::filesystem::path& source,
                               const std::filesystem::path& destination,
                               const ConvertOptions& options) {
-  try {
-    return ConvertCheckpoint(source, destination, options);
-  } catch (const std::exception& error) {
-    return Err(ErrorCode::kInternal, "{}: {}", source.string(), error.what());
-  }
+  return Guarded([&] {
+    Reshape reshape;
+    reshape.kv_heads = options.kv_heads;
+    ConvertChanges changes;
+    if (options.kv_heads != 0) changes.reshape = &reshape;
+    return ConvertCheckpoint(source, destination, options, changes);
+  });
 }
 
 Result<ConvertType> ConvertTypeFromName(std::string_view name) {

@@ -43,6 +43,11 @@ Result<std::unique_ptr<Tokenizer>> FindTokenizer(const fs::path& source,
 std::string DescribeChanges(const ConvertChanges& changes) {
   std::string text = changes.quantize != nullptr ? changes.quantize->description : "";
   if (changes.pack_for != nullptr) text += " packed for " + IsaFamilyName(changes.pack_for->isa);
+  if (const Reshape* r = changes.reshape) {
+    text +=
+        fmt::format(" reshaped to {} experts of {} noise {} router {} seed {} heads {}", r->experts,
+                    r->experts_per_token, r->noise, r->router_std, r->seed, r->kv_heads);
+  }
   return text;
 }
 
@@ -111,6 +116,12 @@ Result<ConvertReport> ConvertCheckpoint(const fs::path& source, const fs::path& 
   OCTET_ASSIGN(opened.tokenizer, FindTokenizer(source, options));
   if (changes.quantize != nullptr) opened.activity = "quantising";
   if (changes.pack_for != nullptr) opened.activity = "packing";
+  if (changes.reshape != nullptr) {
+    OCTET_ASSIGN(ReshapedCheckpoint reshaped,
+                 ReshapeCheckpoint(std::move(opened.checkpoint), *changes.reshape));
+    opened.checkpoint = std::move(reshaped.checkpoint);
+    opened.config = std::move(reshaped.config);
+  }
   return ConvertOpened(std::move(opened), destination, options, changes);
 }
 
@@ -122,14 +133,16 @@ Result<ConvertReport> ConvertOpened(ConvertSource source, const fs::path& destin
   if (options.max_shard_bytes == 0) {
     return Err(ErrorCode::kInvalidArgument, "a shard of at most 0 bytes holds nothing");
   }
-  OCTET_ASSIGN(ModelConfig config, ReadModelConfig(source.checkpoint));
+  if (!source.config) {
+    OCTET_ASSIGN(source.config, ReadModelConfig(source.checkpoint));
+  }
   const bool to_gguf = WritesGguf(destination, options.target);
   const fs::path named = WithName(destination);
   ConvertJob job(source.checkpoint.path, named, options, DescribeChanges(changes));
   Conversion conversion{options,
                         named,
                         std::move(source.checkpoint),
-                        std::move(config),
+                        *std::move(source.config),
                         changes.quantize,
                         changes.pack_for,
                         std::move(source.tokenizer),

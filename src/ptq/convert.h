@@ -3,12 +3,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "io/checkpoint.h"
 #include "octet/convert.h"
 #include "ops/pack.h"
 #include "ptq/quantize.h"
+#include "ptq/reshape.h"
 #include "text/tokenizer.h"
 
 namespace octet {
@@ -17,6 +19,7 @@ namespace octet {
 struct ConvertChanges {
   const QuantizeChoice* quantize = nullptr;  // chooses the types of a GGUF, instead of options.type
   const KernelTable* pack_for = nullptr;     // the GGUF's matrices are re-tiled for these
+  const Reshape* reshape = nullptr;          // the model's shape
 };
 
 /// What octet::Convert promises (octet/convert.h).
@@ -31,6 +34,7 @@ struct ConvertSource {
   Checkpoint checkpoint;
   std::unique_ptr<Tokenizer> tokenizer;      // null: none
   std::string_view activity = "converting";  // on the progress bar
+  std::optional<ModelConfig> config;         // none: the checkpoint says it
 };
 Result<ConvertReport> ConvertOpened(ConvertSource source, const std::filesystem::path& destination,
                                     const ConvertOptions& options,

@@ -32,6 +32,13 @@ ExpectErrors "decoded to BF16"
 Run "$OCTET" convert "$model" "$folder/parts.gguf" --split-max-size 1MB
 ExpectCode 0
 ExpectOutput "$folder/parts-00001-of-0000"
+Run "$OCTET" convert "$model" "$folder/shared.gguf" --kv-heads 2
+ExpectCode 0
+Run "$OCTET" inspect "$folder/shared.gguf"
+ExpectOutput "2 for keys and values"
+Run "$OCTET" upcycle "$model" "$folder/x.gguf"
+ExpectCode 1
+ExpectErrors "has 8 experts a layer already"
 Run "$OCTET" convert "$folder/nothing" "$folder/x.gguf"
 ExpectCode 1
 ExpectErrors "$folder/nothing"
