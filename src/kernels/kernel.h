@@ -36,6 +36,7 @@ enum class KernelOp : uint8_t {
   kAttendSpan,
   kQuantize,
   kRound,
+  kSwiGlu,
   kPeak,
 };
 
@@ -165,6 +166,14 @@ constexpr int kExp2Terms = 5;  // relative error 3e-6 on [0, 1), and exactly 1 a
 constexpr float kExp2Poly[kExp2Terms] = {0.013426701538f, 0.052242446691f, 0.241280212998f,
                                          0.693044841289f, 1.0f};
 
+/// gate[i] = gate[i] · sigmoid(gate[i]) · up[i], multiplied in this order, for i < n. With e =
+/// Exp(-|gate|): sigmoid is 1 / (1 + e) from 0 up and e / (1 + e) below. The same bits everywhere.
+struct SwiGluArgs {
+  float* gate;
+  const float* up;
+  int64_t n;
+};
+
 /// One row of activations to int8 blocks, as quant/activation.h defines them, bit for bit.
 struct QuantizeArgs {
   const float* x;
@@ -217,6 +226,8 @@ struct KernelDescriptor {
   void (*quantize32)(const QuantizeArgs&);  // with a scale per 32 values
   // kRound:
   void (*round)(const RoundArgs&);
+  // kSwiGlu:
+  void (*swiglu)(const SwiGluArgs&);
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

@@ -102,6 +102,7 @@ KernelTable SelectKernels(uint32_t isa) {
   }
   table.quantize = Best(isa, KernelOp::kQuantize, Format::kF32);
   table.round = Best(isa, KernelOp::kRound, Format::kF32);
+  table.swiglu = Best(isa, KernelOp::kSwiGlu, Format::kF32);
   for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));
   return table;
 }

@@ -25,6 +25,7 @@ class KernelTable {
   const KernelDescriptor* quantize = nullptr;
   /// To bf16; nullptr where no matmul kernel reads that.
   const KernelDescriptor* round = nullptr;
+  const KernelDescriptor* swiglu = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

@@ -1,8 +1,8 @@
 // The oracle of block attention: the order of operations of kernel.h, spelled out.
-#include <bit>
 #include <cmath>
 
 #include "kernels/kernel.h"
+#include "kernels/reference/exp.h"
 
 namespace octet {
 namespace {
@@ -18,18 +18,6 @@ float Dot(const float* a, const float* b, int64_t n) {
   float lanes[16] = {};
   for (int64_t i = 0; i < n; ++i) lanes[i % 16] = std::fma(a[i], b[i], lanes[i % 16]);
   return SumLanes(lanes);
-}
-
-/// e^x for x ≤ 0, as kernel.h defines it.
-float ExpNegative(float x) {
-  if (x < kExpUnderflow) return 0.0f;
-  const float shifted = std::fma(x, kExpLog2E, kExpShift);
-  const float n = shifted - kExpShift;
-  float r = std::fma(n, -kExpLn2High, x);
-  r = std::fma(n, -kExpLn2Low, r);
-  float p = kExpPoly[0];
-  for (int i = 1; i < kExpTerms; ++i) p = std::fma(p, r, kExpPoly[i]);
-  return p * std::bit_cast<float>((std::bit_cast<uint32_t>(shifted) + 127u) << 23);
 }
 
 const float* Row(const std::byte* rows, int32_t j, const AttendBlockArgs& args) {

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
+#include "kernels/x86_avx2/exp.h"
 
 namespace octet {
 namespace {
@@ -19,22 +20,6 @@ float SumLanes(const Lanes& lanes) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-/// Exp of kernel.h on eight values ≤ 0.
-__m256 ExpNegative(__m256 x) {
-  const __m256 shift = _mm256_set1_ps(kExpShift);
-  const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(kExpLog2E), shift);
-  const __m256 n = _mm256_sub_ps(shifted, shift);
-  __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kExpLn2High), x);
-  r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kExpLn2Low), r);
-  __m256 p = _mm256_set1_ps(kExpPoly[0]);
-  for (int i = 1; i < kExpTerms; ++i) p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpPoly[i]));
-  const __m256i power =
-      _mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23);
-  const __m256 value = _mm256_mul_ps(p, _mm256_castsi256_ps(power));
-  const __m256 under = _mm256_cmp_ps(x, _mm256_set1_ps(kExpUnderflow), _CMP_LT_OQ);
-  return _mm256_andnot_ps(under, value);
 }
 
 /// The lanes i with begin ≤ first + i < end, as a mask of sign bits.
