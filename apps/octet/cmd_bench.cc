@@ -95,6 +95,15 @@ void PrintBatches(const BenchReport& r) {
   }
 }
 
+void PrintProfile(const BenchFigure& f) {
+  fmt::print("\n{:<20}{:>12}{:>10}{:>18}\n", f.name, "ms", "of step", "outside kernels");
+  for (const BenchPart& part : f.parts) {
+    fmt::print("  {:<18}{:>12.3f}{:>9.2f}%{:>17.2f}%\n", part.name, part.seconds * 1e3,
+               part.share * 100, part.outside_share * 100);
+  }
+  fmt::print("  {:<18}{:>12}{:>10}{:>17.2f}%\n", "in all", "", "", f.outside_share * 100);
+}
+
 void PrintReport(const BenchReport& r) {
   if (r.model.empty()) {
     fmt::print("{} threads; {}\n", r.threads, r.isa);
@@ -106,6 +115,9 @@ void PrintReport(const BenchReport& r) {
   if (Has(r, BenchKind::kPrompt)) PrintPrompts(r);
   if (Has(r, BenchKind::kDecode)) PrintDecode(r);
   if (Has(r, BenchKind::kBatch)) PrintBatches(r);
+  for (const BenchFigure& f : r.figures) {
+    if (!f.parts.empty()) PrintProfile(f);
+  }
 }
 
 Status Save(const Flags& flags) {
@@ -171,6 +183,8 @@ void Add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--arithmetic", b.arithmetic, "fast, or float32")->capture_default_str();
   command->add_option("-t,--threads", b.threads, "Threads (default: one a physical core)");
+  command->add_flag("--profile", b.profile,
+                    "Then take the time of each part of a step, and of what is not in kernels");
   command->add_flag("--json", flags->json, "One JSON object on stdout");
   command->add_option("--plot", flags->plot, "Write a picture of tokens/s (SVG)");
   command

@@ -29,6 +29,17 @@ struct BenchOptions {
   std::vector<int64_t> batches = {1, 2, 4, 8, 16, 32};    // sequences decoding together, at depth 0
   int repetitions = 5;
   double sample_s = 0.3;  // short steps are averaged over this long
+  bool profile = false;   // after the rounds, once more with the time of every part taken
+};
+
+/// What a part of a step takes, on the thread that steps and takes part in all work.
+struct BenchPart {
+  std::string name;  // "attention", "gate and up"
+  double seconds = 0;
+  double share = 0;  // of the step
+  /// Of the step too: this part's time that is not spent in kernels but in splitting work, waiting
+  /// for the other threads and bookkeeping.
+  double outside_share = 0;
 };
 
 enum class BenchKind { kPrompt, kDecode, kBatch };
@@ -57,6 +68,10 @@ struct BenchFigure {
   /// Decoding at depth: the time lost against depth 0, over the time that reading these keys and
   /// values takes at the read limit; the median over the rounds. 0 without a figure at depth 0.
   double kv_cost = 0;
+  /// With BenchOptions::profile: the parts that took time, in the order of a step, and the share of
+  /// the step outside kernels, of all parts together.
+  std::vector<BenchPart> parts;
+  double outside_share = 0;
 };
 
 /// The most the machine reaches at one thing, all threads together, measured between the steps.

@@ -153,6 +153,30 @@ void RunRounds(const BenchOptions& options, StepBench& bench, LimitPasses& limit
   }
 }
 
+/// Where the time of a step goes, taken in steps of their own: looking at the clock costs a little.
+void AddProfile(const BenchOptions& options, StepBench& bench, size_t i, Context& context,
+                BenchFigure& figure) {
+  Profile profile;
+  context.profile = &profile;
+  double total = 0;
+  int steps = 0;
+  while (steps == 0 || total < options.sample_s * options.repetitions) {
+    total += bench.Step(i, context);
+    ++steps;
+  }
+  context.profile = nullptr;
+  const double seconds = profile.seconds();
+  for (int p = 0; p < kStepPartCount; ++p) {
+    const auto part = static_cast<StepPart>(p);
+    const Profile::Sums& sums = profile.of(part);
+    if (sums.seconds > 0) {
+      figure.parts.push_back({StepPartName(part), sums.seconds / steps, sums.seconds / seconds,
+                              (sums.seconds - sums.kernel_s) / seconds});
+    }
+  }
+  figure.outside_share = (seconds - profile.kernel_seconds()) / seconds;
+}
+
 /// Bf16 tiles, the float arithmetic that a model's precision asks for; without them float32.
 void AddPeakShares(const LimitPasses& limits, BenchFigure& figure) {
   const double bf16 = limits.MedianOf(Peak::kAmxBf16);
@@ -243,6 +267,7 @@ Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progre
   for (size_t i = 0; i < list.size(); ++i) {
     report.figures.push_back(Summarise(list[i], costs[i], config, limits.rates()));
     AddPeakShares(limits, report.figures.back());
+    if (options.profile) AddProfile(options, bench, i, context, report.figures.back());
   }
   AddKvCosts(list, report.figures);
   report.limits = limits.Report();

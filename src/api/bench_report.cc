@@ -20,26 +20,42 @@ const char* KindName(BenchKind kind) {
   return "batch";
 }
 
+Json PartsJson(const BenchFigure& f) {
+  Json parts = Json::array();
+  for (const BenchPart& part : f.parts) {
+    parts.push_back({{"name", part.name},
+                     {"seconds", part.seconds},
+                     {"share", part.share},
+                     {"outside_kernels_share", part.outside_share}});
+  }
+  return parts;
+}
+
 Json FigureJson(const BenchFigure& f) {
-  return {{"kind", KindName(f.kind)},
-          {"name", f.name},
-          {"depth", f.depth},
-          {"batch", f.batch},
-          {"tokens", f.tokens},
-          {"tokens_per_s", f.tokens_per_s},
-          {"step_s", {{"median", f.median_s}, {"min", f.min_s}, {"max", f.max_s}}},
-          {"weight_bytes", f.weight_bytes},
-          {"kv_bytes", f.kv_bytes},
-          {"experts_per_layer", f.experts_per_layer},
-          {"read_bytes_per_s", f.read_bytes_per_s},
-          {"read_share", f.read_share},
-          {"flops", f.flops},
-          {"flops_per_s", f.flops_per_s},
-          {"peak_share", f.peak_share},
-          {"loaded_peak_share", f.loaded_peak_share},
-          {"allowed_tokens_per_s", f.allowed_tokens_per_s},
-          {"allowed_share", f.allowed_share},
-          {"kv_cost", f.kv_cost}};
+  Json json = {{"kind", KindName(f.kind)},
+               {"name", f.name},
+               {"depth", f.depth},
+               {"batch", f.batch},
+               {"tokens", f.tokens},
+               {"tokens_per_s", f.tokens_per_s},
+               {"step_s", {{"median", f.median_s}, {"min", f.min_s}, {"max", f.max_s}}},
+               {"weight_bytes", f.weight_bytes},
+               {"kv_bytes", f.kv_bytes},
+               {"experts_per_layer", f.experts_per_layer},
+               {"read_bytes_per_s", f.read_bytes_per_s},
+               {"read_share", f.read_share},
+               {"flops", f.flops},
+               {"flops_per_s", f.flops_per_s},
+               {"peak_share", f.peak_share},
+               {"loaded_peak_share", f.loaded_peak_share},
+               {"allowed_tokens_per_s", f.allowed_tokens_per_s},
+               {"allowed_share", f.allowed_share},
+               {"kv_cost", f.kv_cost}};
+  if (!f.parts.empty()) {
+    json["parts"] = PartsJson(f);
+    json["outside_kernels_share"] = f.outside_share;
+  }
+  return json;
 }
 
 }  // namespace

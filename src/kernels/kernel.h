@@ -37,6 +37,10 @@ enum class KernelOp : uint8_t {
   kQuantize,
   kRound,
   kSwiGlu,
+  kNorm,
+  kRope,
+  kSum,
+  kEncode,
   kPeak,
 };
 
@@ -174,6 +178,43 @@ struct SwiGluArgs {
   int64_t n;
 };
 
+/// RMS norm of a row, after adding to it where `delta` is given (then sum[k] = x[k] + delta[k] is
+/// written, and x means that; sum may be x):
+///   squares: sixteen lanes, lane k % 16 adds x[k]·x[k], rounded, in order of k; lanes are added in
+///   order, as doubles;  r = float(1 / sqrt(squares / n + eps)), in double;  y[k] =
+///   x[k]·r·weight[k]
+/// No fused multiply-adds: the same bits on every instruction set. y may be x.
+struct NormArgs {
+  const float* x;
+  const float* delta;  // nullptr: none
+  float* sum;          // nullptr without delta
+  const float* weight;
+  double eps;
+  float* y;
+  int64_t n;
+};
+
+/// Turns pairs (a, b) of each head by its angle: (a·cos - b·sin, a·sin + b·cos), every product and
+/// sum rounded. Pair i of a head of 2·half values is at (2i, 2i + 1), or at (i, half + i).
+struct RopeArgs {
+  float* x;  // [heads][2 · half]
+  const float* cos;
+  const float* sin;  // [half] each
+  int64_t heads, half;
+  bool interleaved;
+};
+
+/// out[i] = weights[0]·rows[0][i] + weights[1]·rows[1][i] + …, with `adds` out[i] + those: in this
+/// order, every product and sum rounded.
+struct SumArgs {
+  float* out;
+  bool adds;
+  const float* const* rows;  // [terms]
+  const float* weights;      // [terms]
+  int64_t terms;             // at least 1
+  int64_t n;
+};
+
 /// One row of activations to int8 blocks, as quant/activation.h defines them, bit for bit.
 struct QuantizeArgs {
   const float* x;
@@ -209,7 +250,7 @@ struct KernelDescriptor {
   int32_t speed;  // the registry takes the highest among those that fit
   // kMatmul:
   bool any_format;  // reads every format through MatmulArgs::decode
-  Format format;    // else the one it reads; of keys and values for kAttend…
+  Format format;    // else the one it reads; of keys and values for kAttend… and kEncode
   Layout layout;
   Arithmetic arithmetic;
   Activations activations;
@@ -228,6 +269,12 @@ struct KernelDescriptor {
   void (*round)(const RoundArgs&);
   // kSwiGlu:
   void (*swiglu)(const SwiGluArgs&);
+  // kNorm, kRope, kSum:
+  void (*norm)(const NormArgs&);
+  void (*rope)(const RopeArgs&);
+  void (*sum)(const SumArgs&);
+  // kEncode: what quant/format.h's encoder of `format` writes, bit for bit
+  EncodeFn encode;
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

@@ -99,10 +99,14 @@ KernelTable SelectKernels(uint32_t isa) {
   for (int f = 0; f < kFormatCount; ++f) {
     table.attend_block[f] = Best(isa, KernelOp::kAttendBlock, static_cast<Format>(f));
     table.attend_span[f] = Best(isa, KernelOp::kAttendSpan, static_cast<Format>(f));
+    table.encode[f] = Best(isa, KernelOp::kEncode, static_cast<Format>(f));
   }
   table.quantize = Best(isa, KernelOp::kQuantize, Format::kF32);
   table.round = Best(isa, KernelOp::kRound, Format::kF32);
   table.swiglu = Best(isa, KernelOp::kSwiGlu, Format::kF32);
+  table.norm = Best(isa, KernelOp::kNorm, Format::kF32);
+  table.rope = Best(isa, KernelOp::kRope, Format::kF32);
+  table.sum = Best(isa, KernelOp::kSum, Format::kF32);
   for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));
   return table;
 }

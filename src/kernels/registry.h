@@ -25,7 +25,9 @@ class KernelTable {
   const KernelDescriptor* quantize = nullptr;
   /// To bf16; nullptr where no matmul kernel reads that.
   const KernelDescriptor* round = nullptr;
-  const KernelDescriptor* swiglu = nullptr;
+  const KernelDescriptor *swiglu = nullptr, *norm = nullptr, *rope = nullptr, *sum = nullptr;
+  /// By format; nullptr where its encoder is all there is.
+  std::array<const KernelDescriptor*, kFormatCount> encode = {};
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

@@ -79,7 +79,8 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   }
   auto last = GatherRows(h, batch.logit_rows, context.scratch);
   RmsNorm(last, weights.final_norm, config.norm_eps, last, context);
-  Linear(weights.head, last, logits, context);
+  const LinearTask head{&weights.head, last, logits};
+  TimedLinear(StepPart::kHead, {&head, 1}, context);
   return logits;
 }
 

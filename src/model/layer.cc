@@ -25,25 +25,26 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q},
                             {&weights.wk, acts.attn_in, acts.k},
                             {&weights.wv, acts.attn_in, acts.v}};
-  Linear(qkv, context);
+  TimedLinear(StepPart::kQkv, qkv, context);
   Rope(acts.q, step.rope, c.rope_pairing, context);
   Rope(acts.k, step.rope, c.rope_pairing, context);
   AppendKv(acts.k, acts.v, segments, context);
   Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
             context, acts.log_sum);
   ObserveInput(step, TensorRole::kWo, acts.attn);
-  Linear(weights.wo, acts.attn, acts.attn_out, context);
+  const LinearTask out{&weights.wo, acts.attn, acts.attn_out};
+  TimedLinear(StepPart::kAttentionOut, {&out, 1}, context);
   Observe(step, "attn_out", acts.attn_out);
-  AddInPlace(h, acts.attn_out, context);
-  Observe(step, "h_mid", h);
 }
 
 void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& acts,
                 Context& context) {
   // The router always runs in float: a rounding there can flip an expert.
-  Context exact{context.pool, context.kernels, context.scratch, Arithmetic::kFloat32};
+  Context exact = context;
+  exact.arithmetic = Arithmetic::kFloat32;
   ObserveInput(step, TensorRole::kRouter, acts.ffn_in);
-  Linear(weights.router, acts.ffn_in, acts.router_logits, exact);
+  const LinearTask router{&weights.router, acts.ffn_in, acts.router_logits};
+  TimedLinear(StepPart::kRouter, {&router, 1}, exact);
   Observe(step, "router_logits", acts.router_logits);
   Route(acts.router_logits, acts.experts, acts.gate_weights, context);
   if (step.observer != nullptr)
@@ -69,7 +70,8 @@ void LayerForward(const StepInput& step, const LayerWeights& weights,
                   std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
                   Context& context) {
   AttentionForward(step, weights, segments, h, acts, context);
-  RmsNorm(h, weights.ffn_norm, step.config.norm_eps, acts.ffn_in, context);
+  AddAndRmsNorm(h, acts.attn_out, weights.ffn_norm, step.config.norm_eps, acts.ffn_in, context);
+  Observe(step, "h_mid", h);
   if (step.config.is_moe()) {
     MoeForward(step, weights, acts, context);
   } else {

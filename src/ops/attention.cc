@@ -148,9 +148,11 @@ WorkerScratch AllocateScratch(const AttentionShape& shape, Arena& arena) {
 
 void AppendKv(View<const float, 2> k, View<const float, 2> v,
               std::span<const AttentionSegment> segments, Context& context) {
+  const PartScope part(context.profile, StepPart::kAppendKv);
   for (const AttentionSegment& segment : segments) {
     const KvView& kv = segment.kv;
-    const FormatInfo& info = Info(kv.format);
+    const KernelDescriptor* kernel = context.kernels.encode[static_cast<size_t>(kv.format)];
+    const EncodeFn encode = kernel != nullptr ? kernel->encode : Info(kv.format).encode;
     const int64_t d = kv.head_dim;
     ForEachRow(segment.rows, 2 * d * kv.n_kv_heads, context, [&](int64_t i) {
       const int64_t position = segment.first_position + i;
@@ -159,8 +161,8 @@ void AppendKv(View<const float, 2> k, View<const float, 2> v,
       const float* v_row = v[segment.first_row + i].data;
       for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
         const int64_t offset = kv.Offset(position, head);
-        info.encode(k_row + head * d, d, kv.k_pages[page] + offset);
-        info.encode(v_row + head * d, d, kv.v_pages[page] + offset);
+        encode(k_row + head * d, d, kv.k_pages[page] + offset);
+        encode(v_row + head * d, d, kv.v_pages[page] + offset);
       }
     });
   }
@@ -170,6 +172,7 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
                std::span<const AttentionSegment> segments, View<float, 2> out, Context& context,
                View<float, 2> log_sum) {
   if (segments.empty()) return;
+  const PartScope part(context.profile, StepPart::kAttention);
   // All segments of a step lie in one cache, of one format.
   const KernelDescriptor* spans = SpanKernel(shape, segments[0].kv.format, context);
   if (spans != nullptr && log_sum.data == nullptr)
@@ -197,7 +200,7 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
   auto* scratch = context.scratch.Allocate<WorkerScratch>(context.pool.threads());
   for (int w = 0; w < context.pool.threads(); ++w)
     scratch[w] = AllocateScratch(shape, context.scratch);
-  context.pool.ParallelFor(n_tiles, [&](int64_t i, int worker) {
+  context.ParallelFor(n_tiles, [&](int64_t i, int worker) {
     RunTile(tiles[i], shape, q, {out, log_sum}, scratch[worker], context.kernels);
   });
 }

@@ -221,8 +221,8 @@ void SpanAttention(const KernelDescriptor& kernel, View<const float, 2> q,
                   AllocateSums(kSpanQueries, shape.head_dim, context.scratch),
                   AllocateSums(kSpanQueries, shape.head_dim, context.scratch)};
   }
-  context.pool.ParallelFor(tasks.size(),
-                           [&](int64_t i, int worker) { RunTask(job, tasks[i], workers[worker]); });
+  context.ParallelFor(tasks.size(),
+                      [&](int64_t i, int worker) { RunTask(job, tasks[i], workers[worker]); });
 }
 
 }  // namespace octet

@@ -11,6 +11,7 @@ namespace {
 
 void Gather(View<const float, 2> x, const ExpertPlan& plan, View<float, 2> gathered,
             Context& context) {
+  const PartScope part(context.profile, StepPart::kGather);
   const int64_t d = x.shape[1];
   ForEachRow(gathered.shape[0], d, context, [&](int64_t slot) {
     std::memcpy(gathered[slot].data, x[plan.row_of_slot[slot]].data,
@@ -19,18 +20,14 @@ void Gather(View<const float, 2> x, const ExpertPlan& plan, View<float, 2> gathe
 }
 
 void Combine(View<const float, 2> y, const ExpertPlan& plan, View<float, 2> out, Context& context) {
+  const PartScope part(context.profile, StepPart::kCombine);
+  const Arena::Scope scope(context.scratch);
   const int64_t d = out.shape[1], k = plan.slot_of.shape[1];
+  auto* rows = context.scratch.Allocate<const float*>(out.shape[0] * k);
   ForEachRow(out.shape[0], d * k, context, [&](int64_t t) {
-    float* sum = out[t].data;
-    for (int64_t j = 0; j < k; ++j) {
-      const float weight = plan.weight[t][j];
-      const float* row = y[plan.slot_of[t][j]].data;
-      if (j == 0) {
-        for (int64_t i = 0; i < d; ++i) sum[i] = weight * row[i];
-      } else {
-        for (int64_t i = 0; i < d; ++i) sum[i] += weight * row[i];
-      }
-    }
+    const float** of_row = rows + t * k;
+    for (int64_t j = 0; j < k; ++j) of_row[j] = y[plan.slot_of[t][j]].data;
+    context.kernels.sum->sum({out[t].data, false, of_row, plan.weight[t].data, k, d});
   });
 }
 
@@ -68,7 +65,7 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
     tasks[n++] = {&experts[e].w1, acts.x.Rows(first, count), acts.hidden.Rows(first, count)};
     tasks[n++] = {&experts[e].w3, acts.x.Rows(first, count), acts.up.Rows(first, count)};
   }
-  Linear({tasks, static_cast<size_t>(n)}, context);
+  TimedLinear(StepPart::kUpGate, {tasks, static_cast<size_t>(n)}, context);
   KeepGate(acts, context);
   SwiGlu(acts.hidden, acts.up, context);
   n = 0;
@@ -77,17 +74,18 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
     if (count > 0)
       tasks[n++] = {&experts[e].w2, acts.hidden.Rows(first, count), acts.y.Rows(first, count)};
   }
-  Linear({tasks, static_cast<size_t>(n)}, context);
+  TimedLinear(StepPart::kDown, {tasks, static_cast<size_t>(n)}, context);
   Combine(acts.y, plan, out, context);
 }
 
 void DenseFfn(View<const float, 2> x, const Expert& expert, const ExpertActs& acts,
               View<float, 2> out, Context& context) {
   const LinearTask up_and_gate[] = {{&expert.w1, x, acts.hidden}, {&expert.w3, x, acts.up}};
-  Linear(up_and_gate, context);
+  TimedLinear(StepPart::kUpGate, up_and_gate, context);
   KeepGate(acts, context);
   SwiGlu(acts.hidden, acts.up, context);
-  Linear(expert.w2, acts.hidden, out, context);
+  const LinearTask down{&expert.w2, acts.hidden, out};
+  TimedLinear(StepPart::kDown, {&down, 1}, context);
 }
 
 }  // namespace octet

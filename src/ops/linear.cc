@@ -119,7 +119,7 @@ void MakeInputs(std::span<const BlockedInput> inputs, Context& context) {
   if (blocks <= kSerialBlocks) {
     for (int64_t row = 0; row < rows; ++row) make_row(row, 0);
   } else {
-    context.pool.ParallelFor(rows, make_row);
+    context.ParallelFor(rows, make_row);
   }
 }
 
@@ -176,7 +176,7 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
 
   scratch_floats = CeilDiv(scratch_floats, 16) * 16;  // each worker's part starts a cache line
   auto* scratch = context.scratch.Allocate<float>(scratch_floats * context.pool.threads());
-  context.pool.ParallelFor(tiles, [&](int64_t tile, int worker) {
+  context.ParallelFor(tiles, [&](int64_t tile, int worker) {
     // The last task whose first tile is not beyond this one (tasks without tiles are skipped).
     const Tiling* tiling =
         std::upper_bound(tilings, tilings + n, tile,

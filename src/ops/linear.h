@@ -21,6 +21,12 @@ struct LinearTask {
 /// Every y[t, r] has the same bits whatever T, the other tasks and the number of threads.
 void Linear(std::span<const LinearTask> tasks, Context& context);
 
+/// The same, as `part` of the step's profile.
+inline void TimedLinear(StepPart part, std::span<const LinearTask> tasks, Context& context) {
+  const PartScope scope(context.profile, part);
+  Linear(tasks, context);
+}
+
 inline void Linear(const WeightMatrix& w, View<const float, 2> x, View<float, 2> y,
                    Context& context) {
   const LinearTask task{&w, x, y};

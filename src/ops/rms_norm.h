@@ -10,6 +10,10 @@ namespace octet {
 void RmsNorm(View<const float, 2> x, View<const float, 1> weight, double eps, View<float, 2> y,
              Context& context);
 
+/// h[t] += delta[t], and the norm of that to y: both in one pass over the row.
+void AddAndRmsNorm(View<float, 2> h, View<const float, 2> delta, View<const float, 1> weight,
+                   double eps, View<float, 2> y, Context& context);
+
 /// h[t] += delta[t]: the residual stream.
 void AddInPlace(View<float, 2> h, View<const float, 2> delta, Context& context);
 

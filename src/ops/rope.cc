@@ -32,22 +32,10 @@ void Rope(View<float, 2> x, const RopeTable& table, RopePairing pairing, Context
   const int64_t half = table.cos.shape[1];
   const int64_t head_dim = 2 * half;
   const int64_t heads = x.shape[1] / head_dim;
-  // Element i of a pair is at i · step, its partner `partner` further on.
-  const int64_t step = pairing == RopePairing::kInterleaved ? 2 : 1;
-  const int64_t partner = pairing == RopePairing::kInterleaved ? 1 : half;
+  const PartScope part(context.profile, StepPart::kRope);
   ForEachRow(x.shape[0], x.shape[1], context, [&](int64_t t) {
-    const float* cos = table.cos[t].data;
-    const float* sin = table.sin[t].data;
-    for (int64_t h = 0; h < heads; ++h) {
-      float* head = x[t].data + h * head_dim;
-      for (int64_t i = 0; i < half; ++i) {
-        float& a = head[i * step];
-        float& b = head[i * step + partner];
-        const float a0 = a, b0 = b;
-        a = a0 * cos[i] - b0 * sin[i];
-        b = a0 * sin[i] + b0 * cos[i];
-      }
-    }
+    context.kernels.rope->rope({x[t].data, table.cos[t].data, table.sin[t].data, heads, half,
+                                pairing == RopePairing::kInterleaved});
   });
 }
 

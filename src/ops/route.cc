@@ -32,6 +32,7 @@ void RouteRow(const float* logits, int64_t n_experts, int64_t k, int32_t* expert
 
 void Route(View<const float, 2> logits, View<int32_t, 2> experts, View<float, 2> weights,
            Context& context) {
+  const PartScope part(context.profile, StepPart::kRoute);
   const int64_t n_experts = logits.shape[1], k = experts.shape[1];
   ForEachRow(logits.shape[0], n_experts * k, context, [&](int64_t t) {
     RouteRow(logits[t].data, n_experts, k, experts[t].data, weights[t].data);

@@ -20,11 +20,7 @@ inline void ForEachRow(int64_t rows, int64_t width, Context& context,
     const int64_t end = std::min(rows, (task + 1) * rows_per_task);
     for (int64_t row = task * rows_per_task; row < end; ++row) fn(row);
   };
-  if (tasks <= 1) {
-    if (tasks == 1) run(0, 0);
-    return;
-  }
-  context.pool.ParallelFor(tasks, run);
+  context.ParallelFor(tasks, run);
 }
 
 }  // namespace octet

@@ -12,6 +12,7 @@ constexpr int64_t kPiece = 4096;  // floats
 }  // namespace
 
 void SwiGlu(View<float, 2> gate, View<const float, 2> up, Context& context) {
+  const PartScope part(context.profile, StepPart::kSwiGlu);
   const int64_t d = gate.shape[1];
   constexpr int64_t kExpCost = 2;  // in floats of plain work
   // Pieces of a row, so that threads share the few rows of a decode step.

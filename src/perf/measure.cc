@@ -118,7 +118,9 @@ Status StepBench::FillCache() {
 double StepBench::Step(size_t i, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const Arena::Scope scope(context.scratch);
+  if (context.profile != nullptr) context.profile->Start();
   Forward(*model_, rows_[i].batch(), kv_, {}, context);
+  if (context.profile != nullptr) context.profile->Stop();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

@@ -54,6 +54,36 @@ TEST(Bench, ReportsEveryFigureBesideTheLimits) {
   EXPECT_EQ(json["limits"][0]["unit"], "B/s");
 }
 
+TEST(Bench, ProfileTellsWhereTheTimeOfAStepGoes) {
+  BenchOptions options = Quick();
+  options.prompts = {16};
+  options.prompt_depths = {};
+  options.batches = {};
+  EXPECT_TRUE(RunBench(options)->figures[0].parts.empty());
+  options.profile = true;
+  const auto report = RunBench(options);
+  ASSERT_TRUE(report) << report.error().message;
+  for (const BenchFigure& figure : report->figures) {
+    double share = 0, outside = 0, seconds = 0;
+    for (const BenchPart& part : figure.parts) {
+      EXPECT_GE(part.share, part.outside_share) << part.name;
+      EXPECT_GE(part.outside_share, 0) << part.name;
+      share += part.share;
+      outside += part.outside_share;
+      seconds += part.seconds;
+    }
+    EXPECT_NEAR(share, 1, 1e-9);
+    EXPECT_NEAR(outside, figure.outside_share, 1e-9);
+    EXPECT_LT(figure.outside_share, 1);
+    EXPECT_GT(seconds, 0);
+    EXPECT_EQ(figure.parts.front().name, "embedding");
+    EXPECT_EQ(figure.parts.back().name, "other");
+  }
+  const auto json = nlohmann::json::parse(BenchJson(*report));
+  EXPECT_EQ(json["figures"][0]["parts"][1]["name"], "norm");
+  EXPECT_TRUE(json["figures"][0].contains("outside_kernels_share"));
+}
+
 TEST(Bench, SkipsWhatIsNotAskedForAndRefusesNonsense) {
   BenchOptions options = Quick();
   options.prompts = options.prompt_depths = {};
