@@ -1,6 +1,7 @@
 // Attention alone at Mixtral's shape (32 heads, 8 of keys and values, 128 dims): one row against
 // long contexts beside the memory read limit measured in between, and prompts at depth. Pages of 64
-// tokens in random order, several layers, so that no cache holds them.
+// tokens in random order, several layers, so that no cache holds them; then the same work on pages
+// that the caches hold: what computing alone takes.
 //   bench_attention [f16,bf16,q8_0]    OCTET_ISA as usual
 #include <fmt/core.h>
 
@@ -21,21 +22,23 @@ namespace {
 
 constexpr int64_t kHeads = 32, kKvHeads = 8, kHeadDim = 128, kPageTokens = 64;
 
-/// Pages of `layers` layers of one sequence, in random order.
+/// Pages of `layers` layers of one sequence, in random order; only `distinct` different ones.
 class Pages {
  public:
-  Pages(Format format, int64_t tokens, int64_t layers) : format_(format), layers_(layers) {
+  Pages(Format format, int64_t tokens, int64_t layers, int64_t distinct = int64_t{1} << 40)
+      : format_(format), layers_(layers) {
     pages_ = (tokens + kPageTokens - 1) / kPageTokens;
     const int64_t page_bytes = FormatBytes(format, kPageTokens * kKvHeads * kHeadDim);
     const int64_t n = 2 * layers * pages_;
-    memory_ = *Buffer::Allocate(static_cast<size_t>(n * page_bytes), "pages");
+    distinct = std::min(distinct, n);
+    memory_ = *Buffer::Allocate(static_cast<size_t>(distinct * page_bytes), "pages");
     std::vector<float> values(kPageTokens * kKvHeads * kHeadDim);
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>(RandomNormal(3, 0, i));
     std::vector<std::byte> page(static_cast<size_t>(page_bytes));
     Info(format).encode(values.data(), static_cast<int64_t>(values.size()), page.data());
     for (int64_t i = 0; i < n; ++i) {
-      pointers_.push_back(memory_.data() + i * page_bytes);
+      pointers_.push_back(memory_.data() + i % distinct * page_bytes);
       std::copy(page.begin(), page.end(), pointers_.back());
     }
     for (int64_t i = n - 1; i > 0; --i) {
@@ -86,17 +89,18 @@ void Run(const std::vector<std::string>& formats) {
   ThreadPool pool(0);
   const KernelTable kernels = SelectKernels(*SelectIsaFromEnvironment());
   Arena arena;
-  const ReadLimit limit = *ReadLimit::Create();
+  const ReadLimit limit = *ReadLimit::Create(pool);
   fmt::print("{} threads, {}\n", pool.threads(), IsaNames(kernels.isa));
   for (const std::string& name : formats) {
     const Format format = *FormatFromName(name);
-    Pages pages(format, 32768 + 64, kLayers);
+    Pages pages(format, 32768 + 64, kLayers), cached(format, 32768 + 64, kLayers, 8);
     for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kFloat32}) {
       Context context{pool, kernels, arena, arithmetic};
-      std::vector<double> limits, decode[3], prompt;
+      std::vector<double> limits, decode[3], resident, prompt;
       for (int round = 0; round < kRounds; ++round) {
         limits.push_back(limit.Measure(pool));
         for (int i = 0; i < 3; ++i) decode[i].push_back(Time(pages, kDecode[i], 1, context));
+        resident.push_back(Time(cached, kDecode[1], 1, context));
         if (round % 4 == 0) prompt.push_back(Time(pages, kDepth, kRows, context));
       }
       const double read = Median(limits);
@@ -109,6 +113,9 @@ void Run(const std::vector<std::string>& formats) {
         fmt::print(" {}: {:.0f} us {:.2f}x the limit's time;", kDecode[i], seconds * 1e6,
                    seconds / (bytes / read));
       }
+      const auto bytes =
+          static_cast<double>(2 * kDecode[1] * FormatBytes(format, kKvHeads * kHeadDim));
+      fmt::print(" computing alone {:.2f}x;", Median(resident) / (bytes / read));
       const double flops = 4.0 * kRows * (kDepth + kRows / 2) * kHeads * kHeadDim;
       fmt::print(" prompt {} at {}: {:.1f} ms {:.3f} TFLOP/s\n", kRows, kDepth,
                  Median(prompt) * 1e3, flops / Median(prompt) / 1e12);

@@ -60,7 +60,7 @@ class Runner {
   explicit Runner(uint32_t isa) : kernels_(SelectKernels(isa)), one_(1) {
     weights_ = *Buffer::Allocate(kRegionBytes, "benchmark weights");
     FillWeights(weights_);
-    limit_ = std::make_unique<ReadLimit>(*ReadLimit::Create(kRegionBytes));
+    limit_ = std::make_unique<ReadLimit>(*ReadLimit::Create(pool_, kRegionBytes));
   }
 
   double ReadBytesPerSecond() { return limit_->Measure(pool_); }

@@ -24,7 +24,7 @@ double Median(std::vector<double> values) {
 
 Result<LimitPasses> LimitPasses::Create(const KernelTable& kernels, ThreadPool& pool,
                                         int64_t read_bytes) {
-  OCTET_ASSIGN(ReadLimit read, ReadLimit::Create(read_bytes));
+  OCTET_ASSIGN(ReadLimit read, ReadLimit::Create(pool, read_bytes));
   OCTET_ASSIGN(PeakLimit peak, PeakLimit::Create(kernels, pool));
   return LimitPasses(pool, std::move(read), std::move(peak));
 }

@@ -10,17 +10,29 @@
 
 namespace octet {
 
-/// Reads memory with every thread, several streams each and prefetch ahead, the way the fastest
-/// reader does. One object per run: it owns the region, larger than the caches.
+/// A way to walk memory: streams at once, and how far ahead they ask for lines. One sequential
+/// stream without asking gets only 60 to 90 % of what memory gives.
+struct ReadPattern {
+  const char* name;  // "4 streams a core, 2 KiB ahead to level 2"
+  uint64_t (*read)(const std::byte*, int64_t bytes);
+};
+
+/// Reads memory with every thread, in the pattern of several that is the fastest here. One object
+/// per run: it owns the region, larger than the caches.
 class ReadLimit {
  public:
-  static Result<ReadLimit> Create(int64_t bytes = int64_t{1} << 30);
+  /// Tries the patterns, about half a second.
+  static Result<ReadLimit> Create(ThreadPool& pool, int64_t bytes = int64_t{1} << 30);
 
   /// One pass; bytes per second.
   double Measure(ThreadPool& pool) const;
+  const char* pattern() const { return pattern_->name; }
 
  private:
+  void ChoosePattern(ThreadPool& pool);
+
   Buffer region_;
+  const ReadPattern* pattern_ = nullptr;
 };
 
 /// Runs one kind of arithmetic on every thread at once; one object per run owns what it reads.
