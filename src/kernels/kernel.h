@@ -27,8 +27,9 @@ namespace octet {
 enum class Arithmetic : uint8_t {
   kFloat32,  // weights decoded to float, activations float, the canonical float order below
   kFast,     // the fastest kernel whose error is at most that of 8-bit activations
+  kBf16,     // training's: weights and activations rounded to bf16, in TileProductArgs' products
 };
-constexpr int kArithmeticCount = 2;
+constexpr int kArithmeticCount = 3;
 
 enum class KernelOp : uint8_t {
   kMatmul,
@@ -41,6 +42,16 @@ enum class KernelOp : uint8_t {
   kRope,
   kSum,
   kEncode,
+  kSwiGluGrad,
+  kTargetRow,
+  kPackTiles,
+  kTileProduct,
+  kScoreSoftmax,
+  kScoreGrad,
+  kTurn,
+  kAdamW,
+  kDot,
+  kRmsNormGrad,
   kPeak,
 };
 
@@ -215,6 +226,133 @@ struct SumArgs {
   int64_t n;
 };
 
+/// The gradient of SwiGlu with the same e, and t = sigmoid: d_up = d_hidden · (gate · t),
+/// d_gate = ((d_hidden · up) · t) · fma(gate, 1 - t, 1). Outputs may be d_hidden.
+struct SwiGluGradArgs {
+  const float *gate, *up, *d_hidden;
+  float *d_gate, *d_up;
+  int64_t n;
+};
+
+/// A row of logits and the log-probability of one of them, in place: best = the greatest of z;
+/// e_i = Exp(z_i - best), summed in double by sixteen lanes (lane i % 16 adds i in order) and the
+/// canonical tree. With d_log_prob, z becomes its gradient: e_i · float(-d / sum), plus d at the
+/// target; without, z is lost. log_prob = (z[target] - best) - log(sum).
+struct TargetRowArgs {
+  float* z;
+  int64_t n;
+  int32_t target;
+  const float* d_log_prob;  // one value, or nullptr
+  double* sum;              // written: Σ e
+  float* at_target;         // written: z[target] - best
+};
+
+/// Operands of bf16 tile products. A tile is 1024 bytes, 16 outputs × 32 of the summed dimension
+/// ("depth"), in one of two forms:
+///   rows   [output][depth]            the product's left side
+///   pairs  [depth / 2][output][2]     its right side
+/// A panel is 16 outputs: its tiles one after another along the depth. What lies beyond the
+/// matrix is 0. Values are rounded to nearest even; subnormals become 0.
+/// Packs tiles of the matrix x [rows, cols]: `row_of` says where row r lies (null: at r), and
+/// `row_scale` is what it is multiplied with first (null: 1). Outputs are the rows and depth the
+/// columns, or the other way round when `turned`.
+struct PackTilesArgs {
+  const float* x;
+  int64_t x_stride;  // in elements
+  const int32_t* row_of;
+  const float* row_scale;
+  int64_t rows, cols;
+  bool turned, pairs;
+  uint16_t* out;  // tile t of panel p at out + (p · panel_tiles + t) · kTileValues
+  int64_t panel_tiles;
+};
+constexpr int64_t kTileOutputs = 16, kTileDepth = 32, kTileValues = 512;
+
+/// c[M, N] = a · bᵀ, or c + a · bᵀ. Every element is one chain over the depth: it starts at 0 (or
+/// c), and takes 32 terms at a time as the instruction tdpbf16ps does: even and odd ones each a
+/// chain of fmas from 0, their sum added. Subnormal sums are 0. So its bits depend on nothing else.
+struct TileProductArgs {
+  const uint16_t* a;  // ceil(rows / 16) panels of rows
+  const uint16_t* b;  // ceil(cols / 16) panels of pairs
+  int64_t a_panel_tiles, b_panel_tiles;
+  int64_t depth_tiles;
+  int64_t rows, cols;  // of c
+  float* c;
+  int64_t c_stride;
+  bool add;
+};
+
+/// One step of AdamW, each operation rounded by itself, in this order: g = grad · grad_scale;
+/// m = beta1·m + (1-beta1)·g; v = beta2·v + ((1-beta2)·g)·g;
+/// w = w·keep - (step·m) / (√v · root_scale + eps).
+struct AdamWArgs {
+  float* w;
+  const float* grad;
+  float *m, *v;
+  int64_t n;
+  float grad_scale, beta1, beta2, keep, step, root_scale, eps;
+};
+
+/// *sum = Σ a·b in double: sixteen lanes (lane i % 16 adds i in order) and the canonical tree.
+struct DotArgs {
+  const float *a, *b;
+  int64_t n;
+  double* sum;
+};
+
+/// One row of the gradient of RmsNorm. Sums as in DotArgs, of x·x and (d_y·w)·x, all in double:
+/// r = 1 / √(Σ x² / n + eps), scale = float(r), pull = float(Σ d_y·w·x · r·r·r / n);
+/// d_x += (scale·w)·d_y - pull·x; partial += d_y · (x·scale), unless it is null.
+struct RmsNormGradArgs {
+  const float *x, *w, *d_y;
+  int64_t n;
+  double eps;
+  float *d_x, *partial;
+};
+
+/// Scores of training's attention lie by key: s[j · stride + i] is that of key first_key + j and
+/// query first_query + i (positions). A query sees the keys up to itself, `window` of them where
+/// that is not 0.
+struct ScoreBlock {
+  int64_t keys, queries;
+  int64_t first_key, first_query;
+  int64_t window;
+};
+constexpr int64_t kScoreSide = 128;  // queries of a block, and keys where those are cut too
+
+/// For every query of the block: m = the greatest score it sees, p_j = Exp2((s_j - m) · log2 e)
+/// (0 where hidden), sum = Σ p_j in order. Packs p as pairs: outputs are the queries, the keys are
+/// the depth, filled up with zeros.
+struct ScoreSoftmaxArgs {
+  ScoreBlock block;  // at most kScoreSide queries, each of which sees a key
+  const float* s;
+  int64_t stride;
+  uint16_t* pairs;
+  int64_t panel_tiles;
+  float *m, *sum;  // [queries]
+};
+
+/// p = Exp2((s - log_sum) · log2 e), d_s = p · (d_p - delta), both 0 where hidden or outside.
+/// Packs them with kScoreSide / 32 tiles a panel: p and d_s as rows (outputs are the keys, depth
+/// the queries), d_s as pairs too (outputs are the queries, depth the keys).
+struct ScoreGradArgs {
+  ScoreBlock block;  // at most kScoreSide of each
+  const float *s, *d_p;
+  int64_t stride;
+  const float *log_sum, *delta;  // [queries]
+  uint16_t *p, *d_s, *d_s_pairs;
+};
+
+/// out[c · out_stride + r] = in[r · in_stride + c] · scale[c].
+struct TurnArgs {
+  const float* in;
+  int64_t in_stride;
+  int64_t rows, cols;
+  const float* scale;
+  float* out;
+  int64_t out_stride;
+};
+
 /// One row of activations to int8 blocks, as quant/activation.h defines them, bit for bit.
 struct QuantizeArgs {
   const float* x;
@@ -275,6 +413,17 @@ struct KernelDescriptor {
   void (*sum)(const SumArgs&);
   // kEncode: what quant/format.h's encoder of `format` writes, bit for bit
   EncodeFn encode;
+  // kSwiGluGrad … kRmsNormGrad:
+  void (*swiglu_grad)(const SwiGluGradArgs&);
+  void (*target_row)(const TargetRowArgs&);
+  void (*pack_tiles)(const PackTilesArgs&);
+  void (*tile_product)(const TileProductArgs&);
+  void (*score_softmax)(const ScoreSoftmaxArgs&);
+  void (*score_grad)(const ScoreGradArgs&);
+  void (*turn)(const TurnArgs&);
+  void (*adamw)(const AdamWArgs&);
+  void (*dot)(const DotArgs&);
+  void (*rms_norm_grad)(const RmsNormGradArgs&);
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

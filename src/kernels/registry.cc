@@ -45,7 +45,7 @@ bool Fits(const KernelDescriptor& kernel, uint32_t isa, const MatmulKey& key) {
   }
   return kernel.op == KernelOp::kMatmul && (kernel.isa & ~isa) == 0 &&
          kernel.layout == key.layout && (kernel.any_format || kernel.format == key.format) &&
-         (kernel.arithmetic == key.arithmetic || key.arithmetic == Arithmetic::kFast);
+         (kernel.arithmetic == key.arithmetic || kernel.arithmetic == Arithmetic::kFloat32);
 }
 
 const KernelDescriptor* BestMatmul(uint32_t isa, const MatmulKey& key, bool for_many) {
@@ -107,6 +107,16 @@ KernelTable SelectKernels(uint32_t isa) {
   table.norm = Best(isa, KernelOp::kNorm, Format::kF32);
   table.rope = Best(isa, KernelOp::kRope, Format::kF32);
   table.sum = Best(isa, KernelOp::kSum, Format::kF32);
+  table.swiglu_grad = Best(isa, KernelOp::kSwiGluGrad, Format::kF32);
+  table.target_row = Best(isa, KernelOp::kTargetRow, Format::kF32);
+  table.pack_tiles = Best(isa, KernelOp::kPackTiles, Format::kF32);
+  table.tile_product = Best(isa, KernelOp::kTileProduct, Format::kF32);
+  table.adamw = Best(isa, KernelOp::kAdamW, Format::kF32);
+  table.score_softmax = Best(isa, KernelOp::kScoreSoftmax, Format::kF32);
+  table.score_grad = Best(isa, KernelOp::kScoreGrad, Format::kF32);
+  table.turn = Best(isa, KernelOp::kTurn, Format::kF32);
+  table.dot = Best(isa, KernelOp::kDot, Format::kF32);
+  table.rms_norm_grad = Best(isa, KernelOp::kRmsNormGrad, Format::kF32);
   for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));
   return table;
 }

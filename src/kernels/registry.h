@@ -28,6 +28,17 @@ class KernelTable {
   const KernelDescriptor *swiglu = nullptr, *norm = nullptr, *rope = nullptr, *sum = nullptr;
   /// By format; nullptr where its encoder is all there is.
   std::array<const KernelDescriptor*, kFormatCount> encode = {};
+  // Training's; never nullptr, but bf16 tiles without AMX are only the reference.
+  const KernelDescriptor* swiglu_grad = nullptr;
+  const KernelDescriptor* target_row = nullptr;
+  const KernelDescriptor* pack_tiles = nullptr;
+  const KernelDescriptor* tile_product = nullptr;
+  const KernelDescriptor* score_softmax = nullptr;
+  const KernelDescriptor* score_grad = nullptr;
+  const KernelDescriptor* turn = nullptr;
+  const KernelDescriptor* adamw = nullptr;
+  const KernelDescriptor* dot = nullptr;
+  const KernelDescriptor* rms_norm_grad = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

@@ -1,6 +1,7 @@
 // BF16 weights on bf16 tiles. Each output is one chain of tile products over k in order, in a tile
 // or stored and loaded again between steps of 256 (which is exact), so its bits depend neither on
 // how many tokens share a tile nor on the layout the weights came from.
+#include "kernels/x86_amx_bf16/transpose.h"
 #include "kernels/x86_amx_int8/tiles.h"
 
 namespace octet {
@@ -25,31 +26,6 @@ struct Work {
 
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/// 16 × 16 words transposed in place.
-void Transpose(__m512i* row) {
-  __m512i pair[16], quad[16];
-  for (int i = 0; i < 8; ++i) {
-    pair[2 * i] = _mm512_unpacklo_epi32(row[2 * i], row[2 * i + 1]);
-    pair[2 * i + 1] = _mm512_unpackhi_epi32(row[2 * i], row[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; ++i) {  // rows 4i … 4i+3: word 4j + w of each lane j
-    quad[4 * i] = _mm512_unpacklo_epi64(pair[4 * i], pair[4 * i + 2]);
-    quad[4 * i + 1] = _mm512_unpackhi_epi64(pair[4 * i], pair[4 * i + 2]);
-    quad[4 * i + 2] = _mm512_unpacklo_epi64(pair[4 * i + 1], pair[4 * i + 3]);
-    quad[4 * i + 3] = _mm512_unpackhi_epi64(pair[4 * i + 1], pair[4 * i + 3]);
-  }
-  for (int w = 0; w < 4; ++w) {
-    const __m512i low02 = _mm512_shuffle_i32x4(quad[w], quad[4 + w], 0x88);
-    const __m512i low13 = _mm512_shuffle_i32x4(quad[w], quad[4 + w], 0xdd);
-    const __m512i high02 = _mm512_shuffle_i32x4(quad[8 + w], quad[12 + w], 0x88);
-    const __m512i high13 = _mm512_shuffle_i32x4(quad[8 + w], quad[12 + w], 0xdd);
-    row[w] = _mm512_shuffle_i32x4(low02, high02, 0x88);
-    row[8 + w] = _mm512_shuffle_i32x4(low02, high02, 0xdd);
-    row[4 + w] = _mm512_shuffle_i32x4(low13, high13, 0x88);
-    row[12 + w] = _mm512_shuffle_i32x4(low13, high13, 0xdd);
-  }
-}
-
 /// Step s of the panel at `row` as quant/panel16.h has it, from the file's rows.
 void Repack(const MatmulArgs& args, int64_t row, int64_t s, std::byte* out) {
   for (int64_t tile = 0; tile < 8; ++tile, out += 1024) {
@@ -60,7 +36,7 @@ void Repack(const MatmulArgs& args, int64_t row, int64_t s, std::byte* out) {
       const __mmask32 valid = row + r < args.rows ? mask : 0;
       words[r] = _mm512_maskz_loadu_epi16(valid, args.w + (row + r) * args.w_row_bytes + 2 * k);
     }
-    Transpose(words);
+    TransposeWords(words);
     for (int r = 0; r < 16; ++r) _mm512_store_si512(out + 64 * r, words[r]);
   }
 }

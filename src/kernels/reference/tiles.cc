@@ -1,0 +1,62 @@
+// The oracle of bf16 tile products: packing and the instruction's order of sums, spelled out.
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernel.h"
+#include "kernels/reference/bf16.h"
+
+namespace octet {
+namespace {
+
+float Flush(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
+}
+
+void PackTiles(const PackTilesArgs& args) {
+  const int64_t outputs = args.turned ? args.cols : args.rows;
+  const int64_t depth = args.turned ? args.rows : args.cols;
+  for (int64_t i = 0; i < (outputs + kTileOutputs - 1) / kTileOutputs * kTileOutputs; ++i) {
+    for (int64_t k = 0; k < (depth + kTileDepth - 1) / kTileDepth * kTileDepth; ++k) {
+      const int64_t r = args.turned ? k : i, c = args.turned ? i : k;
+      float x = 0;
+      if (r < args.rows && c < args.cols) {
+        x = args.x[(args.row_of == nullptr ? r : args.row_of[r]) * args.x_stride + c];
+        if (args.row_scale != nullptr) x *= args.row_scale[r];
+      }
+      const int64_t tile = i / kTileOutputs * args.panel_tiles + k / kTileDepth;
+      args.out[tile * kTileValues + PlaceInTile(i % kTileOutputs, k % kTileDepth, args.pairs)] =
+          ToBf16(x);
+    }
+  }
+}
+
+void TileProduct(const TileProductArgs& args) {
+  for (int64_t i = 0; i < args.rows; ++i) {
+    const uint16_t* a = args.a + i / kTileOutputs * args.a_panel_tiles * kTileValues;
+    for (int64_t j = 0; j < args.cols; ++j) {
+      const uint16_t* b = args.b + j / kTileOutputs * args.b_panel_tiles * kTileValues;
+      float& c = args.c[i * args.c_stride + j];
+      float sum = args.add ? c : 0.0f;
+      for (int64_t t = 0; t < args.depth_tiles; ++t) {
+        float halves[2] = {0, 0};
+        for (int64_t k = 0; k < kTileDepth; ++k) {
+          const float x = Widened(a[t * kTileValues + PlaceInTile(i % kTileOutputs, k, false)]);
+          const float y = Widened(b[t * kTileValues + PlaceInTile(j % kTileOutputs, k, true)]);
+          halves[k % 2] = Flush(std::fma(x, y, halves[k % 2]));
+        }
+        sum = Flush(sum + Flush(halves[0] + halves[1]));
+      }
+      c = sum;
+    }
+  }
+}
+
+}  // namespace
+
+OCTET_KERNELS(reference_tiles) = {
+    {.name = "reference/pack_tiles", .op = KernelOp::kPackTiles, .pack_tiles = PackTiles},
+    {.name = "reference/tile_product", .op = KernelOp::kTileProduct, .tile_product = TileProduct},
+    {},
+};
+
+}  // namespace octet

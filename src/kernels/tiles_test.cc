@@ -1,0 +1,171 @@
+// Every kernel that packs or multiplies bf16 tiles against the reference, bit for bit, and the
+// reference against double.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/rng.h"
+#include "cpu/isa.h"
+#include "kernels/registry.h"
+
+namespace octet {
+namespace {
+
+constexpr float kCanary = 77.0f;
+
+std::vector<const KernelDescriptor*> KernelsOf(KernelOp op) {
+  std::vector<const KernelDescriptor*> kernels;
+  for (const KernelDescriptor* kernel : AllKernels()) {
+    if (kernel->op == op && (kernel->isa & ~DetectIsa()) == 0) kernels.push_back(kernel);
+  }
+  return kernels;
+}
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+std::vector<float> Random(int64_t n, uint64_t stream) {
+  std::vector<float> x(n);
+  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(RandomNormal(11, stream, i));
+  return x;
+}
+
+struct PackCase {
+  int64_t rows, cols;
+  bool turned, pairs, gathered, scaled;
+};
+
+/// Tiles of a matrix with a stride, or of some of its rows; a panel more than needed stays as it
+/// is.
+std::vector<uint16_t> Pack(const KernelDescriptor& kernel, const PackCase& c) {
+  const int64_t stride = c.cols + 5, rows = c.rows + 3;
+  std::vector<float> x = Random(rows * stride, 1);
+  x[0] = 1e-39f;  // subnormal
+  x[1] = NAN;
+  x[2] = 3.4e38f;
+  std::vector<int32_t> row_of(c.rows);
+  for (int64_t r = 0; r < c.rows; ++r) row_of[r] = static_cast<int32_t>((r * 7 + 2) % rows);
+  const std::vector<float> scale = Random(c.rows, 2);
+  const int64_t outputs = c.turned ? c.cols : c.rows, depth = c.turned ? c.rows : c.cols;
+  const int64_t tiles = CeilDiv(depth, kTileDepth) + 1;
+  const int64_t values = CeilDiv(outputs, kTileOutputs) * tiles * kTileValues;
+  Buffer out = *Buffer::Allocate(values * sizeof(uint16_t), "test");
+  std::memset(out.data(), 0x5a, out.size());
+  kernel.pack_tiles({.x = x.data(),
+                     .x_stride = stride,
+                     .row_of = c.gathered ? row_of.data() : nullptr,
+                     .row_scale = c.scaled ? scale.data() : nullptr,
+                     .rows = c.rows,
+                     .cols = c.cols,
+                     .turned = c.turned,
+                     .pairs = c.pairs,
+                     .out = out.as<uint16_t>(),
+                     .panel_tiles = tiles});
+  return {out.as<uint16_t>(), out.as<uint16_t>() + values};
+}
+
+TEST(PackTiles, EqualsTheReferenceBitForBit) {
+  const KernelDescriptor& reference = *SelectKernels(0).pack_tiles;
+  for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kPackTiles)) {
+    for (const auto& [rows, cols] : {std::array<int64_t, 2>{1, 1}, {16, 32}, {33, 17}, {50, 100}}) {
+      for (int bits = 0; bits < 16; ++bits) {
+        const PackCase c{rows,           cols, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
+                         (bits & 8) != 0};
+        EXPECT_EQ(Pack(*kernel, c), Pack(reference, c))
+            << kernel->name << ", " << rows << " × " << cols << ", variant " << bits;
+      }
+    }
+  }
+}
+
+struct Shape {
+  int64_t rows, cols, depth;
+};
+
+struct Operands {
+  explicit Operands(const Shape& s)
+      : a(Random(s.rows * s.depth, 3)), b(Random(s.cols * s.depth, 4)) {}
+  std::vector<float> a, b;  // [rows, depth], [cols, depth]
+};
+
+/// c [rows, cols + 3] with canaries in the gaps.
+std::vector<float> Multiply(const KernelDescriptor& kernel, const Shape& s, bool add) {
+  const Operands o(s);
+  const int64_t tiles = CeilDiv(s.depth, kTileDepth);
+  const KernelDescriptor& pack = *SelectKernels(DetectIsa()).pack_tiles;
+  const auto packed = [&](const std::vector<float>& x, int64_t rows, bool pairs) {
+    Buffer out = *Buffer::Allocate(CeilDiv(rows, kTileOutputs) * tiles * kTileValues * 2, "test");
+    pack.pack_tiles({.x = x.data(),
+                     .x_stride = s.depth,
+                     .rows = rows,
+                     .cols = s.depth,
+                     .pairs = pairs,
+                     .out = out.as<uint16_t>(),
+                     .panel_tiles = tiles});
+    return out;
+  };
+  const Buffer a = packed(o.a, s.rows, false), b = packed(o.b, s.cols, true);
+  std::vector<float> c(s.rows * (s.cols + 3), kCanary);
+  for (int64_t i = 0; i < s.rows; ++i) {
+    for (int64_t j = 0; add && j < s.cols; ++j)
+      c[i * (s.cols + 3) + j] = static_cast<float>(RandomNormal(11, 5, i * s.cols + j));
+  }
+  kernel.tile_product({.a = a.as<const uint16_t>(),
+                       .b = b.as<const uint16_t>(),
+                       .a_panel_tiles = tiles,
+                       .b_panel_tiles = tiles,
+                       .depth_tiles = tiles,
+                       .rows = s.rows,
+                       .cols = s.cols,
+                       .c = c.data(),
+                       .c_stride = s.cols + 3,
+                       .add = add});
+  return c;
+}
+
+std::vector<Shape> Shapes() {
+  return {{1, 1, 1}, {16, 16, 32}, {17, 33, 40}, {40, 16, 100}, {64, 48, 1100}, {5, 70, 600}};
+}
+
+TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
+  const KernelDescriptor& reference = *SelectKernels(0).tile_product;
+  for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kTileProduct)) {
+    for (const Shape& s : Shapes()) {
+      for (const bool add : {false, true}) {
+        const auto got = Multiply(*kernel, s, add), want = Multiply(reference, s, add);
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0)
+            << kernel->name << ", " << s.rows << " × " << s.cols << " × " << s.depth;
+        for (int64_t i = 0; i < s.rows; ++i)
+          EXPECT_EQ(got[i * (s.cols + 3) + s.cols], kCanary) << kernel->name;
+      }
+    }
+  }
+}
+
+TEST(TileProduct, IsCloseToExactArithmetic) {
+  const KernelDescriptor& kernel = *SelectKernels(DetectIsa()).tile_product;
+  for (const Shape& s : Shapes()) {
+    const Operands o(s);
+    const std::vector<float> c = Multiply(kernel, s, false);
+    for (int64_t i = 0; i < s.rows; ++i) {
+      for (int64_t j = 0; j < s.cols; ++j) {
+        double sum = 0, magnitude = 0;
+        for (int64_t k = 0; k < s.depth; ++k) {
+          const double product = static_cast<double>(o.a[i * s.depth + k]) * o.b[j * s.depth + k];
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        // Both operands are rounded to 8 bits, half a unit each, and each addition once.
+        const double limit = (2.01 * 0x1p-9 + static_cast<double>(s.depth) * 0x1p-24) * magnitude;
+        ASSERT_NEAR(c[i * (s.cols + 3) + j], sum, limit);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octet
