@@ -365,4 +365,17 @@ ParameterCount CountParameters(const ModelConfig& config) {
   return count;
 }
 
+double TrainingFlops(const ModelConfig& config, double keys) {
+  double products = 0;  // of the forward pass, multiply-adds
+  for (const TensorSpec& spec : TensorSpecs(config)) {
+    const bool used = spec.expert < config.n_experts_per_token || !config.is_moe();
+    if (spec.shape.size() != 2 || spec.role == TensorRole::kEmbedding || !used) continue;
+    products += static_cast<double>(spec.shape[0] * spec.shape[1]);
+  }
+  if (config.tied_embeddings)
+    products += static_cast<double>(config.vocab_size * config.d_model);  // the head
+  products += 2 * keys * static_cast<double>(config.q_dim() * config.n_layers);
+  return 6 * products;
+}
+
 }  // namespace octet

@@ -46,4 +46,9 @@ struct ParameterCount {
 };
 ParameterCount CountParameters(const ModelConfig& config);
 
+/// Operations of learning from one token that sees `keys` keys (itself included; on average): three
+/// times those of the forward pass, 2 a multiply-add, in matrices (the head, not the embedding) and
+/// attention.
+double TrainingFlops(const ModelConfig& config, double keys);
+
 }  // namespace octet

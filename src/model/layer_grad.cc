@@ -27,11 +27,13 @@ void RouterBackward(const LayerGradTask& task, View<const float, 2> d_weights, V
                     task.step.layer, acts.router_logits, d_logits},
                    context);
   }
+  // In float, as its forward is.
+  Context exact{context.pool, context.kernels, context.scratch, Arithmetic::kFloat32};
   const LinearGradWeightTask weight{acts.ffn_in, d_logits, task.grads.router, &task.weights.router,
                                     task.grads.adapter_router};
-  LinearGradWeight({&weight, 1}, context);
+  LinearGradWeight({&weight, 1}, exact);
   const LinearGradInputTask input{&task.weights.router, d_logits, d_x, true};
-  LinearGradInput({&input, 1}, context);
+  LinearGradInput({&input, 1}, exact);
 }
 
 void FeedForwardBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {

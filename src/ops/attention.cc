@@ -7,6 +7,7 @@
 
 #include "ops/attention_spans.h"
 #include "ops/rows.h"
+#include "ops/tile_attention.h"
 
 namespace octet {
 namespace {
@@ -179,9 +180,11 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
     return SpanAttention(*spans, q, shape, segments, out, context);
   Arena::Scope scope(context.scratch);
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
-  ForEachRow(q.shape[0], q.shape[1], context, [&](int64_t t) {
-    for (float& value : q[t]) value *= scale;
-  });
+  ForEachRow(q.shape[0], q.shape[1], context,
+             [&](int64_t t) { ScaleRow(q[t].data, scale, q.shape[1], false, q[t].data, context); });
+  const bool tiled = context.arithmetic == Arithmetic::kBf16 && log_sum.data != nullptr;
+  if (tiled && CanTileAttention(segments))
+    return TileAttention(q, shape, segments, out, log_sum, context);
 
   int64_t n_tiles = 0;
   for (const AttentionSegment& segment : segments) n_tiles += TileCount(segment) * shape.n_kv_heads;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "ops/rows.h"
+#include "ops/tile_attention.h"
 
 namespace octet {
 namespace {
@@ -155,17 +156,15 @@ Scratch AllocateScratch(int64_t head_dim, int64_t kernel_floats, Arena& arena) {
           arena.Allocate<float>(strip)};
 }
 
-/// Σ_d d_out · out of every row and head, and d_q set to zero.
-View<float, 2> Prepare(const AttentionGradTask& task, const AttentionShape& shape,
+/// Σ_d d_out · out of every row and head.
+View<float, 2> RowSums(const AttentionGradTask& task, const AttentionShape& shape,
                        Context& context) {
   auto delta = context.scratch.Matrix<float>(task.q.shape[0], shape.n_heads);
   const int64_t d = shape.head_dim;
   ForEachRow(task.q.shape[0], 2 * task.q.shape[1], context, [&](int64_t t) {
-    std::fill_n(task.d_q[t].data, task.q.shape[1], 0.0f);
     for (int64_t h = 0; h < shape.n_heads; ++h) {
       double sum = 0;
-      for (int64_t i = h * d; i < (h + 1) * d; ++i)
-        sum += static_cast<double>(task.d_out[t][i]) * task.out[t][i];
+      context.kernels.dot->dot({task.d_out[t].data + h * d, task.out[t].data + h * d, d, &sum});
       delta[t][h] = static_cast<float>(sum);
     }
   });
@@ -178,7 +177,11 @@ void AttentionGrad(const AttentionGradTask& task, const AttentionShape& shape,
                    std::span<const AttentionSegment> segments, Context& context) {
   const Arena::Scope scope(context.scratch);
   for (const AttentionSegment& segment : segments) CHECK(segment.first_position == 0);
-  const View<const float, 2> delta = Prepare(task, shape, context);
+  const View<const float, 2> delta = RowSums(task, shape, context);
+  if (context.arithmetic == Arithmetic::kBf16)
+    return TileAttentionGrad(task, shape, segments, delta, context);
+  ForEachRow(task.q.shape[0], task.q.shape[1], context,
+             [&](int64_t t) { std::fill_n(task.d_q[t].data, task.q.shape[1], 0.0f); });
   const KernelDescriptor& kernel =
       *context.kernels.Matmul(Format::kF32, Layout::kRowMajor, Arithmetic::kFloat32, kTile);
   auto* scratch = context.scratch.Allocate<Scratch>(context.pool.threads());

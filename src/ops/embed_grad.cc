@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/rows.h"
+
 namespace octet {
 
 void EmbedGrad(std::span<const int32_t> tokens, View<const float, 2> d_x, View<float, 2> d_table,
@@ -11,9 +13,8 @@ void EmbedGrad(std::span<const int32_t> tokens, View<const float, 2> d_x, View<f
   context.pool.ParallelFor((d + kColumns - 1) / kColumns, [&](int64_t task, int) {
     const int64_t begin = task * kColumns, end = std::min(d, begin + kColumns);
     for (size_t t = 0; t < tokens.size(); ++t) {
-      const float* in = d_x[static_cast<int64_t>(t)].data;
-      float* out = d_table[tokens[t]].data;
-      for (int64_t i = begin; i < end; ++i) out[i] += in[i];
+      const float* in = d_x[static_cast<int64_t>(t)].data + begin;
+      ScaleRow(in, 1.0f, end - begin, true, d_table[tokens[t]].data + begin, context);
     }
   });
 }

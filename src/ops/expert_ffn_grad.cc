@@ -21,13 +21,9 @@ void GradCombine(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<flo
     const float* d_out = task.d_out[t].data;
     for (int64_t j = 0; j < k; ++j) {
       const int32_t slot = plan.slot_of[t][j];
-      const float* y = task.acts.y[slot].data;
-      const float weight = plan.weight[t][j];
       double sum = 0;
-      for (int64_t i = 0; i < d; ++i) {
-        sum += static_cast<double>(d_out[i]) * y[i];
-        d_y[slot][i] = weight * d_out[i];
-      }
+      context.kernels.dot->dot({d_out, task.acts.y[slot].data, d, &sum});
+      ScaleRow(d_out, plan.weight[t][j], d, false, d_y[slot].data, context);
       d_weights[t][j] = static_cast<float>(sum);
     }
   });
@@ -41,7 +37,7 @@ void GradGather(View<const float, 2> d_gathered, const ExpertPlan& plan, View<fl
     float* sum = d_x[t].data;
     for (int64_t j = 0; j < k; ++j) {
       const float* row = d_gathered[plan.slot_of[t][j]].data;
-      for (int64_t i = 0; i < d; ++i) sum[i] = j == 0 ? row[i] : sum[i] + row[i];
+      ScaleRow(row, 1.0f, d, j > 0, sum, context);
     }
   });
 }

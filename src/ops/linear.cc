@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "ops/lora.h"
+#include "ops/tile_linear.h"
 
 namespace octet {
 namespace {
@@ -160,6 +161,11 @@ void RunTile(const Tiling& tiling, int64_t tile, float* scratch) {
 }  // namespace
 
 void Linear(std::span<const LinearTask> tasks, Context& context) {
+  if (context.arithmetic == Arithmetic::kBf16) {
+    TileLinear(tasks, context);
+    AddAdapters(tasks, context);
+    return;
+  }
   const Arena::Scope scope(context.scratch);
   const auto n = static_cast<int64_t>(tasks.size());
   auto* tilings = context.scratch.Allocate<Tiling>(n);

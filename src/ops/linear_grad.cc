@@ -1,6 +1,7 @@
 #include "ops/linear_grad.h"
 
 #include "ops/product.h"
+#include "ops/tile_linear.h"
 
 namespace octet {
 namespace {
@@ -9,9 +10,7 @@ bool SameRows(const View<const float, 2>& a, const View<const float, 2>& b) {
   return a.data == b.data && a.shape == b.shape && a.stride == b.stride;
 }
 
-}  // namespace
-
-void LinearGradInput(std::span<const LinearGradInputTask> tasks, Context& context) {
+void FloatGradInput(std::span<const LinearGradInputTask> tasks, Context& context) {
   const Arena::Scope scope(context.scratch);
   auto* products = context.scratch.Allocate<Product>(static_cast<int64_t>(tasks.size()));
   size_t n = 0;
@@ -20,11 +19,9 @@ void LinearGradInput(std::span<const LinearGradInputTask> tasks, Context& contex
     products[n++] = {task.d_y, Transposed(*task.w, context), task.d_x, task.add};
   }
   Multiply({products, n}, context);
-  for (const LinearGradInputTask& task : tasks)
-    AdapterGradInput(*task.w, task.d_y, task.d_x, context);
 }
 
-void LinearGradWeight(std::span<const LinearGradWeightTask> tasks, Context& context) {
+void FloatGradWeight(std::span<const LinearGradWeightTask> tasks, Context& context) {
   const Arena::Scope scope(context.scratch);
   auto* products = context.scratch.Allocate<Product>(static_cast<int64_t>(tasks.size()));
   size_t n = 0;
@@ -38,6 +35,20 @@ void LinearGradWeight(std::span<const LinearGradWeightTask> tasks, Context& cont
     last_x = task.x;
   }
   Multiply({products, n}, context);
+}
+
+}  // namespace
+
+void LinearGradInput(std::span<const LinearGradInputTask> tasks, Context& context) {
+  context.arithmetic == Arithmetic::kBf16 ? TileGradInput(tasks, context)
+                                          : FloatGradInput(tasks, context);
+  for (const LinearGradInputTask& task : tasks)
+    AdapterGradInput(*task.w, task.d_y, task.d_x, context);
+}
+
+void LinearGradWeight(std::span<const LinearGradWeightTask> tasks, Context& context) {
+  context.arithmetic == Arithmetic::kBf16 ? TileGradWeight(tasks, context)
+                                          : FloatGradWeight(tasks, context);
   for (const LinearGradWeightTask& task : tasks) {
     if (task.w != nullptr) AdapterGradWeights({task.w, task.x, task.d_y, task.adapter}, context);
   }

@@ -23,4 +23,10 @@ inline void ForEachRow(int64_t rows, int64_t width, Context& context,
   context.ParallelFor(tasks, run);
 }
 
+/// out[0 … n) = scale · row, or out + scale · row.
+inline void ScaleRow(const float* row, float scale, int64_t n, bool adds, float* out,
+                     const Context& context) {
+  context.kernels.sum->sum({out, adds, &row, &scale, 1, n});
+}
+
 }  // namespace octet

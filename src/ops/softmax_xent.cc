@@ -7,6 +7,8 @@
 #include "ops/linear.h"
 #include "ops/product.h"
 #include "ops/rows.h"
+#include "ops/tile_linear.h"
+#include "ops/tiles.h"
 
 namespace octet {
 namespace {
@@ -14,24 +16,15 @@ namespace {
 /// Floats of logits at once, 8 MB: enough rows to make the products worthwhile, small against the
 /// activations of a training step.
 constexpr int64_t kChunkFloats = 2 << 20;
-constexpr int64_t kExpCost = 8;  // in floats of plain work
+constexpr int64_t kExpCost = 4;  // in floats of plain work
 
 int64_t ChunkRows(int64_t vocab) { return std::max<int64_t>(32, kChunkFloats / vocab / 16 * 16); }
 
 /// log softmax(z)[target]. With `grad`, z becomes d_log_prob times its gradient.
-float Row(float* z, int64_t vocab, int32_t target, const float* d_log_prob) {
-  const float best = *std::max_element(z, z + vocab);
-  const float at_target = z[target] - best;
+float Row(View<float, 1> z, int32_t target, const float* d_log_prob, const KernelTable& kernels) {
   double sum = 0;
-  for (int64_t i = 0; i < vocab; ++i) {
-    z[i] = std::exp(z[i] - best);
-    sum += z[i];
-  }
-  if (d_log_prob != nullptr) {
-    const auto scale = static_cast<float>(-static_cast<double>(*d_log_prob) / sum);
-    for (int64_t i = 0; i < vocab; ++i) z[i] *= scale;
-    z[target] += *d_log_prob;
-  }
+  float at_target = 0;
+  kernels.target_row->target_row({z.data, z.shape[0], target, d_log_prob, &sum, &at_target});
   return static_cast<float>(at_target - std::log(sum));
 }
 
@@ -49,8 +42,8 @@ void ForEachChunk(const TargetTask& task, const float* d_log_prob, std::span<flo
     Linear(*task.head, task.x.Rows(first, n), part, context);
     ForEachRow(n, vocab * kExpCost, context, [&](int64_t i) {
       const auto r = static_cast<size_t>(first + i);
-      log_prob[r] = Row(part[i].data, vocab, task.target[r],
-                        d_log_prob == nullptr ? nullptr : d_log_prob + r);
+      log_prob[r] = Row(part[i], task.target[r], d_log_prob == nullptr ? nullptr : d_log_prob + r,
+                        context.kernels);
     });
     fn(first, n, part);
   }
@@ -63,20 +56,47 @@ void TargetLogProbs(const TargetTask& task, std::span<float> log_prob, Context& 
   ForEachChunk(task, nullptr, log_prob, context, [](int64_t, int64_t, View<float, 2>) {});
 }
 
+namespace {
+
+/// One chunk's share of the gradient.
+void FloatChunk(const TargetTask& task, const TargetGrad& grad, View<const float, 2> head_t,
+                int64_t first, View<const float, 2> d_logits, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const int64_t n = d_logits.shape[0];
+  const Product to_x{d_logits, head_t, grad.d_x.Rows(first, n)};
+  Multiply({&to_x, 1}, context);
+  if (grad.d_head.data == nullptr) return;
+  const Product to_head{Transposed(d_logits, context), Transposed(task.x.Rows(first, n), context),
+                        grad.d_head, true};
+  Multiply({&to_head, 1}, context);
+}
+
+void Bf16Grad(const TargetTask& task, const TargetGrad& grad, std::span<float> log_prob,
+              Context& context) {
+  // Every chunk reads the head: packed once.
+  WeightMatrix head = *task.head;
+  const WeightTiles tiles{WeightOperand(head, false, context).tiles,
+                          WeightOperand(head, true, context).tiles};
+  head.tiles = &tiles;
+  ForEachChunk({task.x, &head, task.target}, grad.d_log_prob.data(), log_prob, context,
+               [&](int64_t first, int64_t n, View<float, 2> d_logits) {
+                 const LinearGradInputTask to_x{&head, d_logits, grad.d_x.Rows(first, n)};
+                 TileGradInput({&to_x, 1}, context);
+                 const LinearGradWeightTask to_head{task.x.Rows(first, n), d_logits, grad.d_head};
+                 TileGradWeight({&to_head, 1}, context);
+               });
+}
+
+}  // namespace
+
 void TargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad, std::span<float> log_prob,
                         Context& context) {
   const Arena::Scope scope(context.scratch);
+  if (context.arithmetic == Arithmetic::kBf16) return Bf16Grad(task, grad, log_prob, context);
   const View<const float, 2> head_t = Transposed(*task.head, context);
   ForEachChunk(task, grad.d_log_prob.data(), log_prob, context,
-               [&](int64_t first, int64_t n, View<float, 2> d_logits) {
-                 const Arena::Scope chunk_scope(context.scratch);
-                 const Product to_x{d_logits, head_t, grad.d_x.Rows(first, n)};
-                 Multiply({&to_x, 1}, context);
-                 if (grad.d_head.data == nullptr) return;
-                 const Product to_head{Transposed(d_logits, context),
-                                       Transposed(task.x.Rows(first, n), context), grad.d_head,
-                                       true};
-                 Multiply({&to_head, 1}, context);
+               [&](int64_t first, int64_t, View<float, 2> d_logits) {
+                 FloatChunk(task, grad, head_t, first, d_logits, context);
                });
 }
 

@@ -19,6 +19,13 @@ struct AdapterMatrix {
   float scale = 1;
 };
 
+/// The matrix as operands of bf16 tile products (kernels/kernel.h, PackTilesArgs): pairs, by rows
+/// and turned. Never owns.
+struct WeightTiles {
+  const uint16_t* by_rows = nullptr;  // outputs are the rows
+  const uint16_t* by_cols = nullptr;  // outputs are the columns
+};
+
 /// Used as y[T, rows] = x[T, cols] · Wᵀ: a row holds one output's weights.
 struct WeightMatrix {
   std::string_view name;  // for messages; owned by the model
@@ -28,6 +35,7 @@ struct WeightMatrix {
   int64_t cols = 0;
   const std::byte* data = nullptr;
   const AdapterMatrix* adapter = nullptr;  // null: none
+  const WeightTiles* tiles = nullptr;      // null: none; read by Arithmetic::kBf16 alone
 
   /// Of a row in the file's order.
   int64_t row_bytes() const { return FormatBytes(format, cols); }

@@ -14,20 +14,6 @@ std::vector<int64_t> Offsets(const std::vector<TrainedTensor>& tensors) {
   return offsets;
 }
 
-/// The numbers of one update that all values of a tensor share.
-struct Update {
-  float grad_scale, beta1, beta2, keep, step, root_scale, eps;
-};
-
-void UpdateChunk(const Update& u, float* w, const float* grad, float* m, float* v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float g = grad[i] * u.grad_scale;
-    m[i] = u.beta1 * m[i] + (1.0f - u.beta1) * g;
-    v[i] = u.beta2 * v[i] + (1.0f - u.beta2) * g * g;
-    w[i] = w[i] * u.keep - u.step * m[i] / (std::sqrt(v[i]) * u.root_scale + u.eps);
-  }
-}
-
 }  // namespace
 
 Result<AdamW> AdamW::Create(std::vector<TrainedTensor> tensors, const AdamWOptions& options) {
@@ -41,24 +27,28 @@ Result<AdamW> AdamW::Create(std::vector<TrainedTensor> tensors, const AdamWOptio
   return optimizer;
 }
 
-void AdamW::Step(double rate, double grad_scale, ThreadPool& pool) {
+void AdamW::Step(double rate, double grad_scale, Context& context) {
   ++steps_;
   const auto t = static_cast<double>(steps_);
   const double correction1 = 1 - std::pow(options_.beta1, t);
   const double correction2 = 1 - std::pow(options_.beta2, t);
-  ForEachChunk(tensors_, pool, [&](size_t i, int64_t first, int64_t count) {
+  ForEachChunk(tensors_, context.pool, [&](size_t i, int64_t first, int64_t count) {
     const TrainedTensor& tensor = tensors_[i];
     const double own_rate = rate * (tensor.is_router ? options_.router_rate : 1);
     const bool decays = !tensor.is_vector || options_.decay_vectors;
-    const Update update{static_cast<float>(grad_scale),
-                        static_cast<float>(options_.beta1),
-                        static_cast<float>(options_.beta2),
-                        static_cast<float>(1 - (decays ? own_rate * options_.weight_decay : 0)),
-                        static_cast<float>(own_rate / correction1),
-                        static_cast<float>(1 / std::sqrt(correction2)),
-                        static_cast<float>(options_.eps)};
-    UpdateChunk(update, tensor.weight.data() + first, tensor.grad.data() + first,
-                First(i).data() + first, Second(i).data() + first, count);
+    context.kernels.adamw->adamw(
+        {.w = tensor.weight.data() + first,
+         .grad = tensor.grad.data() + first,
+         .m = First(i).data() + first,
+         .v = Second(i).data() + first,
+         .n = count,
+         .grad_scale = static_cast<float>(grad_scale),
+         .beta1 = static_cast<float>(options_.beta1),
+         .beta2 = static_cast<float>(options_.beta2),
+         .keep = static_cast<float>(1 - (decays ? own_rate * options_.weight_decay : 0)),
+         .step = static_cast<float>(own_rate / correction1),
+         .root_scale = static_cast<float>(1 / std::sqrt(correction2)),
+         .eps = static_cast<float>(options_.eps)});
   });
 }
 

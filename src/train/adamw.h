@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/result.h"
 #include "cpu/thread_pool.h"
+#include "ops/context.h"
 #include "train/tensors.h"
 
 namespace octet {
@@ -27,7 +28,7 @@ class AdamW {
 
   /// One update with gradients times `grad_scale` (clipping, averaging):
   /// w *= 1 - rate·decay; m, v; w -= rate · m̂ / (√v̂ + eps).
-  void Step(double rate, double grad_scale, ThreadPool& pool);
+  void Step(double rate, double grad_scale, Context& context);
 
   int64_t steps() const { return steps_; }
   const std::vector<TrainedTensor>& tensors() const { return tensors_; }

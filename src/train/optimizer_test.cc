@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "cpu/isa.h"
 #include "train/adamw.h"
 #include "train/schedule.h"
 #include "train/tensors.h"
@@ -25,14 +26,23 @@ struct Values {
   std::vector<float> weight, grad;
 };
 
+/// A context and what it refers to.
+struct Runner {
+  explicit Runner(int threads) : pool(threads) {}
+  ThreadPool pool;
+  KernelTable kernels = SelectKernels(DetectIsa());
+  Arena arena;
+  Context context{pool, kernels, arena, Arithmetic::kFloat32};
+};
+
 TEST(AdamW, FollowsTheDefinitionInDouble) {
   Values values(3);
   const std::vector<float> start = values.weight;
   auto optimizer = AdamW::Create({values.Tensor()}, {.weight_decay = 0.3});
-  ThreadPool pool(1);
+  Runner runner(1);
   double w = start[1], m = 0, v = 0;
   for (int t = 1; t <= 10; ++t) {
-    optimizer->Step(0.01, 0.5, pool);
+    optimizer->Step(0.01, 0.5, runner.context);
     const double g = 0.5 * values.grad[1];
     m = 0.9 * m + 0.1 * g;
     v = 0.95 * v + 0.05 * g * g;
@@ -49,8 +59,8 @@ TEST(AdamW, DecaysMatricesOnlyAndGivesRoutersTheirRate) {
   matrix.weight = vector.weight = router.weight = {1, 1};
   auto optimizer = AdamW::Create({matrix.Tensor(), vector.Tensor(true), router.Tensor(false, true)},
                                  {.weight_decay = 0.5, .router_rate = 0.25});
-  ThreadPool pool(1);
-  optimizer->Step(0.1, 1, pool);
+  Runner runner(1);
+  optimizer->Step(0.1, 1, runner.context);
   EXPECT_FLOAT_EQ(matrix.weight[0], 0.95f);
   EXPECT_FLOAT_EQ(vector.weight[0], 1.0f);
   EXPECT_FLOAT_EQ(router.weight[0], 1 - 0.1f * 0.25f * 0.5f);
@@ -63,12 +73,13 @@ TEST(AdamW, ThreadsDoNotChangeABit) {
   std::vector<float> results[2];
   for (int threads : {1, 3}) {
     Values a(50000), b(7);
-    ThreadPool pool(threads);
+    Runner runner(threads);
     auto optimizer = AdamW::Create({a.Tensor(), b.Tensor()}, {});
     auto average = WeightAverage::Create({a.Tensor(), b.Tensor()}, 0.9);
     for (int i = 0; i < 3; ++i) {
-      optimizer->Step(0.01, 1 / GradientNorm(optimizer->tensors(), pool), pool);
-      average->Update(pool);
+      const double norm = GradientNorm(optimizer->tensors(), runner.context);
+      optimizer->Step(0.01, 1 / norm, runner.context);
+      average->Update(runner.pool);
     }
     auto& out = results[threads == 1 ? 0 : 1];
     out = a.weight;
@@ -80,17 +91,17 @@ TEST(AdamW, ThreadsDoNotChangeABit) {
 
 TEST(GradientNorm, SeesASingleNan) {
   Values a(40000);
-  ThreadPool pool(2);
+  Runner runner(2);
   const std::vector<TrainedTensor> tensors = {a.Tensor()};
   double want = 0;
   for (const float g : a.grad) want += static_cast<double>(g) * g;
-  EXPECT_NEAR(GradientNorm(tensors, pool), std::sqrt(want), 1e-12 * std::sqrt(want));
+  EXPECT_NEAR(GradientNorm(tensors, runner.context), std::sqrt(want), 1e-12 * std::sqrt(want));
   a.grad[39999] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_FALSE(std::isfinite(GradientNorm(tensors, pool)));
+  EXPECT_FALSE(std::isfinite(GradientNorm(tensors, runner.context)));
   a.grad[39999] = std::numeric_limits<float>::infinity();
-  EXPECT_FALSE(std::isfinite(GradientNorm(tensors, pool)));
-  ZeroGradients(tensors, pool);
-  EXPECT_EQ(GradientNorm(tensors, pool), 0);
+  EXPECT_FALSE(std::isfinite(GradientNorm(tensors, runner.context)));
+  ZeroGradients(tensors, runner.pool);
+  EXPECT_EQ(GradientNorm(tensors, runner.context), 0);
 }
 
 TEST(Schedule, ShapesAreWhatTheirNamesSay) {

@@ -40,16 +40,13 @@ void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
   });
 }
 
-double GradientNorm(std::span<const TrainedTensor> tensors, ThreadPool& pool) {
+double GradientNorm(std::span<const TrainedTensor> tensors, Context& context) {
   const std::vector<int64_t> starts = ChunkStarts(tensors);
   std::vector<double> sums(static_cast<size_t>(starts.back()));
-  ForEachChunk(tensors, pool, [&](size_t tensor, int64_t first, int64_t count) {
-    double sum = 0;
-    for (int64_t i = first; i < first + count; ++i) {
-      const double g = tensors[tensor].grad[static_cast<size_t>(i)];
-      sum += g * g;
-    }
-    sums[static_cast<size_t>(starts[tensor] + first / kTensorChunk)] = sum;
+  ForEachChunk(tensors, context.pool, [&](size_t tensor, int64_t first, int64_t count) {
+    double& sum = sums[static_cast<size_t>(starts[tensor] + first / kTensorChunk)];
+    const float* grad = tensors[tensor].grad.data() + first;
+    context.kernels.dot->dot({grad, grad, count, &sum});
   });
   double total = 0;
   for (const double sum : sums) total += sum;

@@ -10,6 +10,7 @@
 
 #include "cpu/thread_pool.h"
 #include "model/parameters.h"
+#include "ops/context.h"
 
 namespace octet {
 
@@ -33,7 +34,7 @@ void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
                   FunctionRef<void(size_t tensor, int64_t first, int64_t count)> fn);
 
 /// √Σ grad², chunks summed in double and in order. NaN or infinite when any gradient is.
-double GradientNorm(std::span<const TrainedTensor> tensors, ThreadPool& pool);
+double GradientNorm(std::span<const TrainedTensor> tensors, Context& context);
 
 void ZeroGradients(std::span<const TrainedTensor> tensors, ThreadPool& pool);
 

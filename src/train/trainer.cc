@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -25,6 +26,19 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// What learning from the batch needs: frozen weights have no gradients.
+double FlopsOf(const TrainBatch& batch, const TrainedModel& trained) {
+  const ModelConfig& c = trained.model->config();
+  double keys = 0;
+  for (const int32_t position : batch.position) {
+    const int64_t seen = int64_t{position} + 1;
+    keys += static_cast<double>(c.sliding_window > 0 ? std::min(seen, c.sliding_window) : seen);
+  }
+  const auto rows = static_cast<double>(batch.token.size());
+  const double whole = rows * TrainingFlops(c, rows > 0 ? keys / rows : 0);
+  return trained.adapters == nullptr ? whole : whole * 2 / 3;
+}
+
 bool IsDue(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
 
 }  // namespace
@@ -36,7 +50,8 @@ Trainer::Trainer(TrainedModel trained, Mixture mixture, TrainerOptions options, 
       options_(std::move(options)),
       pool_(threads),
       kernels_(kernels),
-      context_{pool_, kernels_, arena_, Arithmetic::kFloat32} {}
+      context_{pool_, kernels_, arena_,
+               options_.precision == Precision::kBf16 ? Arithmetic::kBf16 : Arithmetic::kFloat32} {}
 
 Result<std::unique_ptr<Trainer>> Trainer::Create(TrainedModel trained, Mixture mixture,
                                                  TrainerOptions options, int threads,
@@ -46,6 +61,10 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(TrainedModel trained, Mixture m
   std::error_code error;
   std::filesystem::create_directories(t->options_.folder, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", t->options_.folder.string(), error.message());
+  if (t->options_.precision == Precision::kBf16) {
+    OCTET_ASSIGN(t->tiles_, ModelTiles::Create(*t->trained_.model));
+    t->RefreshTiles();
+  }
   t->learner_ = std::make_unique<Learner>(*t->trained_.model, t->trained_.gradients,
                                           t->options_.learner, t->context_);
   OCTET_ASSIGN(AdamW optimizer, AdamW::Create(t->trained_.tensors, t->options_.adamw));
@@ -62,6 +81,7 @@ Status Trainer::Resume() {
   const std::filesystem::path newest = NewestRun(options_.folder);
   if (newest.empty()) return {};
   OCTET_ASSIGN(state_, LoadRun(newest, Tensors(), options_.identity));
+  RefreshTiles();
   return mixture_.Restore(state_.cursor);
 }
 
@@ -139,7 +159,7 @@ Result<UpdateReport> Trainer::Update() {
   ZeroGradients(optimizer_->tensors(), pool_);
   UpdateReport report;
   int64_t rows = 0;
-  double correct = 0, count = 0;
+  double correct = 0, count = 0, flops = 0;
   const double share = 1 / static_cast<double>(batches.size());
   for (const TrainBatch& batch : batches) {
     LearnerValue value = learner_->Accumulate(batch, normaliser, share);
@@ -149,15 +169,17 @@ Result<UpdateReport> Trainer::Update() {
     correct += value.objective.correct;
     count += static_cast<double>(value.objective.count);
     rows += static_cast<int64_t>(batch.token.size());
+    flops += FlopsOf(batch, trained_);
     report.routers = std::move(value.routers);
   }
   report.accuracy = count > 0 ? correct / count : 0;
-  report.grad_norm = GradientNorm(optimizer_->tensors(), pool_);
+  report.grad_norm = GradientNorm(optimizer_->tensors(), context_);
   report.rate = options_.schedule.At(state_.step);
   report.skipped = !std::isfinite(report.grad_norm);
   if (!report.skipped) {
     const bool clips = options_.clip_norm > 0 && report.grad_norm > options_.clip_norm;
-    optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, pool_);
+    optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, context_);
+    RefreshTiles();
     if (average_ != nullptr) average_->Update(pool_);
   }
   const double seconds = watch.Seconds();
@@ -167,6 +189,7 @@ Result<UpdateReport> Trainer::Update() {
   report.tokens = state_.tokens;
   report.seconds = state_.seconds;
   report.tokens_per_s = static_cast<double>(rows) / seconds;
+  report.flops_per_s = flops / seconds;
   return report;
 }
 

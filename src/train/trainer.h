@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "cpu/thread_pool.h"
+#include "model/model_tiles.h"
 #include "ops/context.h"
 #include "tensor/arena.h"
 #include "train/adamw.h"
@@ -31,7 +32,12 @@ enum class GuardAction : uint8_t {
   kStop,  // ends the run; the last checkpoint stays
 };
 
+/// What linear maps and their gradients are computed in. Weights, sums, the residual stream, norms,
+/// the router, softmax and the optimiser are float in both.
+enum class Precision : uint8_t { kFloat32, kBf16 };
+
 struct TrainerOptions {
+  Precision precision = Precision::kFloat32;
   LearnerOptions learner;
   AdamWOptions adamw;
   Schedule schedule;         // its `steps` is the run's length
@@ -58,6 +64,7 @@ struct UpdateReport {
   int64_t tokens = 0;    // rows so far
   double seconds = 0;    // so far, over all stretches
   double tokens_per_s = 0;
+  double flops_per_s = 0;        // of what learning from these rows needs (TrainingFlops)
   std::vector<double> held_out;  // per source, nats a token; empty when not measured
   RouterStatistics routers;      // of the last micro-batch
   std::string warning;           // of the router's guard; empty: none
@@ -91,6 +98,9 @@ class Trainer {
   Result<UpdateReport> Update();
   Result<std::vector<double>> HeldOut();
   Status Save();
+  void RefreshTiles() {
+    if (tiles_ != nullptr) tiles_->Refresh(context_);
+  }
   RunTensors Tensors() { return {trained_, *optimizer_, average_.get()}; }
   Status ComputeReference();
   void SetReferences(TrainBatch& batch) const;
@@ -102,6 +112,7 @@ class Trainer {
   KernelTable kernels_;
   Arena arena_;
   Context context_;
+  std::unique_ptr<ModelTiles> tiles_;  // of bf16 precision
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<WeightAverage> average_;

@@ -28,11 +28,11 @@ struct Step {
 
 /// One accumulation of each batch into the same gradients.
 Step RunStep(const Model& model, const std::vector<TrainBatch>& batches, Recompute recompute,
-             int threads, double normaliser = 0) {
+             int threads, double normaliser = 0, Arithmetic arithmetic = Arithmetic::kFloat32) {
   ThreadPool pool(threads);
   const KernelTable kernels = SelectKernels(Must(SelectIsaFromEnvironment()));
   Arena arena;
-  Context context{pool, kernels, arena, Arithmetic::kFloat32};
+  Context context{pool, kernels, arena, arithmetic};
   Parameters grads = Must(Parameters::Create(model.config(), "gradients"));
   const Gradients views = ViewsOf(model.config(), grads);
   Learner learner(model, views, {.router = {.balance = 0.02, .z = 0.001}, .recompute = recompute},
@@ -89,6 +89,45 @@ TEST(TrainingStep, ThreadsAndRecomputationDoNotChangeABit) {
       EXPECT_EQ(base.value.total, other.value.total);
     }
   }
+}
+
+TEST(TrainingStep, ThreadsAndRecomputationDoNotChangeABitInBf16) {
+  for (const Case& c : Cases()) {
+    const auto model = SyntheticModel(c.config);
+    const auto run = [&](Recompute recompute, int threads) {
+      return RunStep(*model, {MakeBatch(c)}, recompute, threads, 0, Arithmetic::kBf16);
+    };
+    const Step base = run(Recompute::kNone, 1);
+    for (const auto& [recompute, threads] :
+         {std::pair{Recompute::kNone, 2}, {Recompute::kLayers, 3}}) {
+      const Step other = run(recompute, threads);
+      EXPECT_EQ(base.grads, other.grads);
+      EXPECT_EQ(base.value.total, other.value.total);
+    }
+  }
+}
+
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    norm += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+TEST(TrainingStep, Bf16GradientsAreNearTheFloatOnes) {
+  Case c;
+  c.config.n_experts_per_token = c.config.n_experts;  // no routing that a rounding could flip
+  const auto model = SyntheticModel(c.config);
+  const Step exact = RunStep(*model, {MakeBatch(c)}, Recompute::kNone, 2);
+  const Step bf16 = RunStep(*model, {MakeBatch(c)}, Recompute::kNone, 2, 0, Arithmetic::kBf16);
+  // A gradient lies behind at most eight products a layer, there and back, and the head's, with two
+  // operands rounded by up to 2^-9 each; random errors add up as their squares.
+  const double products = 16 * static_cast<double>(c.config.n_layers) + 2;
+  EXPECT_LT(Distance(bf16.grads, exact.grads), std::sqrt(2 * products) * 0x1p-9);
+  EXPECT_GT(Distance(bf16.grads, exact.grads), 0x1p-12);
+  EXPECT_NEAR(bf16.value.total, exact.value.total, 0x1p-9 * exact.value.total);
 }
 
 TEST(TrainingStep, SequencesOfABatchDoNotSeeEachOther) {

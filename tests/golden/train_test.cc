@@ -176,7 +176,7 @@ TEST_F(TrainGolden, TwentyUpdatesOfAdamW) {
     t.grads.SetZero();
     const LearnerValue value = learner.Accumulate(MakeBatch(golden, static_cast<int64_t>(i)));
     EXPECT_NEAR(value.objective.loss, losses[i], kAdamLossLimit) << "update " << i;
-    optimizer.Step(1e-3, 1, t.pool);
+    optimizer.Step(1e-3, 1, context);
   }
   ExpectTensors(golden, "final_params", t.weights, kAdamWeightLimit, 0);
 }
@@ -195,11 +195,11 @@ TEST_F(TrainGolden, TwentyUpdatesWithClippingAndCosine) {
     t.grads.SetZero();
     const LearnerValue value = learner.Accumulate(MakeBatch(golden, i));
     EXPECT_NEAR(value.total, meta.at("losses")[at], kAdamLossLimit) << "update " << i;
-    const double norm = GradientNorm(optimizer.tensors(), t.pool);
+    const double norm = GradientNorm(optimizer.tensors(), context);
     const double want_norm = meta.at("grad_norm_before_clip")[at];
     EXPECT_NEAR(norm, want_norm, kAdamLossLimit * want_norm) << "update " << i;
     EXPECT_NEAR(schedule.At(i), meta.at("lr")[at], 1e-15);
-    optimizer.Step(schedule.At(i), norm > 1 ? 1 / norm : 1, t.pool);
+    optimizer.Step(schedule.At(i), norm > 1 ? 1 / norm : 1, context);
   }
   ExpectTensors(golden, "variant_clip_final_params", t.weights, kAdamWeightLimit, 0);
 }

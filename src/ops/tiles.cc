@@ -1,0 +1,119 @@
+#include "ops/tiles.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace octet {
+namespace {
+
+constexpr int64_t kPackRows = 64;                      // of a piece of packing
+constexpr int64_t kPieceRows = 256, kPieceCols = 256;  // of a piece of c: operands in level 2
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+void PackPiece(const PackTask& task, int64_t piece, const KernelDescriptor& kernel) {
+  const int64_t row = piece * kPackRows, panel_tiles = task.operand().panel_tiles();
+  // Rows are panels, or tiles along the depth.
+  const int64_t tile = task.turned ? row / kTileDepth : row / kTileOutputs * panel_tiles;
+  kernel.pack_tiles({.x = task.x.data + row * task.x.stride[0],
+                     .x_stride = task.x.stride[0],
+                     .rows = std::min(kPackRows, task.x.shape[0] - row),
+                     .cols = task.x.shape[1],
+                     .turned = task.turned,
+                     .pairs = task.pairs,
+                     .out = task.out + tile * kTileValues,
+                     .panel_tiles = panel_tiles});
+}
+
+/// Which task a piece of many belongs to: first[i] is the number of the first piece of task i.
+struct PieceOf {
+  const int64_t* first;
+  int64_t tasks;
+  int64_t operator()(int64_t piece) const {
+    return std::upper_bound(first, first + tasks, piece) - first - 1;
+  }
+};
+
+void MultiplyPiece(const TileProductTask& task, int64_t piece, const KernelDescriptor& kernel) {
+  const int64_t across = CeilDiv(task.c.shape[1], kPieceCols);
+  const int64_t row = piece / across * kPieceRows, col = piece % across * kPieceCols;
+  const int64_t panel_tiles = task.a.panel_tiles();
+  kernel.tile_product({.a = task.a.tiles + row / kTileOutputs * panel_tiles * kTileValues,
+                       .b = task.b.tiles + col / kTileOutputs * panel_tiles * kTileValues,
+                       .a_panel_tiles = panel_tiles,
+                       .b_panel_tiles = panel_tiles,
+                       .depth_tiles = panel_tiles,
+                       .rows = std::min(kPieceRows, task.c.shape[0] - row),
+                       .cols = std::min(kPieceCols, task.c.shape[1] - col),
+                       .c = task.c.data + row * task.c.stride[0] + col,
+                       .c_stride = task.c.stride[0],
+                       .add = task.add});
+}
+
+/// Runs fn(task, piece of it) for every piece of every task.
+void ForEachPiece(int64_t tasks, FunctionRef<int64_t(int64_t task)> pieces_of,
+                  FunctionRef<void(int64_t task, int64_t piece)> fn, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  auto* first = context.scratch.Allocate<int64_t>(tasks);
+  int64_t pieces = 0;
+  for (int64_t i = 0; i < tasks; ++i) {
+    first[i] = pieces;
+    pieces += pieces_of(i);
+  }
+  const PieceOf task_of{first, tasks};
+  context.pool.ParallelFor(pieces, [&](int64_t piece, int) {
+    const int64_t task = task_of(piece);
+    fn(task, piece - first[task]);
+  });
+}
+
+}  // namespace
+
+void PackTiles(std::span<const PackTask> tasks, Context& context) {
+  const KernelDescriptor& kernel = *context.kernels.pack_tiles;
+  ForEachPiece(
+      static_cast<int64_t>(tasks.size()),
+      [&](int64_t i) { return CeilDiv(tasks[static_cast<size_t>(i)].x.shape[0], kPackRows); },
+      [&](int64_t i, int64_t piece) { PackPiece(tasks[static_cast<size_t>(i)], piece, kernel); },
+      context);
+}
+
+void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context) {
+  const KernelDescriptor& kernel = *context.kernels.tile_product;
+  for (const TileProductTask& task : tasks) {
+    CHECK(task.a.depth == task.b.depth && task.c.shape[0] == task.a.outputs &&
+          task.c.shape[1] == task.b.outputs);
+  }
+  ForEachPiece(
+      static_cast<int64_t>(tasks.size()),
+      [&](int64_t i) {
+        const View<float, 2>& c = tasks[static_cast<size_t>(i)].c;
+        return CeilDiv(c.shape[0], kPieceRows) * CeilDiv(c.shape[1], kPieceCols);
+      },
+      [&](int64_t i, int64_t piece) {
+        MultiplyPiece(tasks[static_cast<size_t>(i)], piece, kernel);
+      },
+      context);
+}
+
+TileOperand WeightOperand(const WeightMatrix& w, bool by_cols, Context& context) {
+  const int64_t outputs = by_cols ? w.cols : w.rows, depth = by_cols ? w.rows : w.cols;
+  if (w.tiles != nullptr) return {by_cols ? w.tiles->by_cols : w.tiles->by_rows, outputs, depth};
+  CHECK(w.layout == Layout::kRowMajor);
+  auto* out = context.scratch.Allocate<uint16_t>(TileOperand::Values(outputs, depth));
+  const Arena::Scope scope(context.scratch);
+  const float* values = reinterpret_cast<const float*>(w.data);
+  if (w.format != Format::kF32) {
+    auto* decoded = context.scratch.Allocate<float>(w.rows * w.cols);
+    context.pool.ParallelFor(w.rows, [&](int64_t r, int) {
+      Info(w.format).decode(w.data + r * w.row_bytes(), w.cols, decoded + r * w.cols);
+    });
+    values = decoded;
+  }
+  const PackTask task{MakeView(values, w.rows, w.cols), by_cols, true, out};
+  PackTiles({&task, 1}, context);
+  return task.operand();
+}
+
+}  // namespace octet
