@@ -37,10 +37,12 @@ class Reporter {
     const bool line = u.step == u.steps || log_every_ <= 1 || u.step % log_every_ == 0;
     if (!line && !terminal_) return;
     const double a_step = u.seconds / static_cast<double>(u.step);
-    std::string text =
-        fmt::format("step {}/{}  loss {:.4f}  rate {:.2e}  norm {:.2f}  {:.0f} tok/s  left {}",
-                    u.step, u.steps, u.loss, u.rate, u.grad_norm, rate_,
-                    HumanSeconds(a_step * static_cast<double>(u.steps - u.step)));
+    std::string text = fmt::format(
+        "step {}/{}  loss {:.4f}  rate {:.2e}  norm {:.2f}  {:.0f} tok/s ({:.0f} % of peak)  left "
+        "{}",
+        u.step, u.steps, u.loss, u.rate, u.grad_norm, rate_,
+        100 * u.peak_share * rate_ / u.tokens_per_s,
+        HumanSeconds(a_step * static_cast<double>(u.steps - u.step)));
     if (!u.load.empty()) text += fmt::format("  balance {:.3f}", u.balance);
     if (u.accuracy > 0) text += fmt::format("  preferred {:.0f} %", 100 * u.accuracy);
     if (u.skipped) text += "  skipped: a gradient was not finite";
@@ -199,6 +201,10 @@ void AddRunFlags(CLI::App& command, Flags& flags) {
       ->group(group);
   command
       .add_option("--held-out-every", o.held_out_every, "Updates between held-out losses; 0: never")
+      ->group(group);
+  command
+      .add_option("--precision", o.precision,
+                  "f32, or bf16 with float sums (default: bf16 where the machine has AMX)")
       ->group(group);
   command.add_flag("--recompute", o.recompute, "Less memory, a third more work")->group(group);
   command.add_option("--threads", o.threads, "Threads (default: one a core)")->group(group);

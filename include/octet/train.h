@@ -61,7 +61,10 @@ struct TrainOptions {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   double router_rate = 1;  // of the peak
   double clip = 1;
-  double average = 0;      // decay of an average of the weights; 0: none
+  double average = 0;  // decay of an average of the weights; 0: none
+  /// Of linear maps and their gradients: f32, or bf16 with float sums (needs AMX). Empty: bf16
+  /// where the machine has it.
+  std::string precision;
   bool recompute = false;  // keep less of the forward pass, compute it again
   uint64_t seed = 1;
 
@@ -86,6 +89,10 @@ struct TrainUpdate {
   bool skipped = false;  // gradients were not finite
   int64_t tokens = 0;
   double seconds = 0, tokens_per_s = 0;
+  /// Of the fastest this machine multiplies and adds in the run's precision (AMX bf16 tiles or
+  /// float32 vectors, in registers, all threads; measured now and then): the operations that the
+  /// model needs, forward and back, recomputation not counted.
+  double peak_share = 0;
   std::vector<HeldOutLoss> held_out;
   std::string warning;                    // of the router's guard; empty: none
   std::vector<std::vector<double>> load;  // [layer][expert] share of the last micro-batch's rows

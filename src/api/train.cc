@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "api/guard.h"
+#include "api/peak_watch.h"
 #include "api/train_metrics.h"
 #include "cpu/isa.h"
 #include "model/weights.h"
@@ -42,6 +43,21 @@ Result<GuardAction> ParseGuard(const std::string& name) {
   if (name == "stop") return GuardAction::kStop;
   return Err(ErrorCode::kInvalidArgument, "router-guard \"{}\" is not one of off, warn, stop",
              name);
+}
+
+Result<Precision> ParsePrecision(const std::string& name, const KernelTable& kernels) {
+  const bool tiles = (kernels.tile_product->isa & kIsaAmxBf16) != 0;
+  if (name.empty()) return tiles ? Precision::kBf16 : Precision::kFloat32;
+  if (name == "f32") return Precision::kFloat32;
+  if (name != "bf16") {
+    return Err(ErrorCode::kInvalidArgument, "precision \"{}\" is not one of f32, bf16", name);
+  }
+  if (!tiles) {
+    return Err(ErrorCode::kInvalidArgument,
+               "precision bf16 needs AMX bf16 tiles, which this machine (or OCTET_ISA) does not "
+               "give; leave precision out, or choose f32");
+  }
+  return Precision::kBf16;
 }
 
 Status CheckOptions(const TrainOptions& o) {
@@ -247,8 +263,10 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
   return identity;
 }
 
-Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objective) {
+Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objective,
+                                        const KernelTable& kernels) {
   TrainerOptions t;
+  OCTET_ASSIGN(t.precision, ParsePrecision(o.precision, kernels));
   t.learner.objective = {.kind = objective,
                          .beta = o.beta,
                          .label_smoothing = o.label_smoothing,
@@ -313,7 +331,13 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
                Mixture::Create(std::move(sources), {options.seed, config.vocab_size,
                                                     options.context, options.batch_tokens}));
   OCTET_ASSIGN(const Objective objective, ObjectiveOf(options, mixture.kind()));
-  OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective));
+  const KernelTable kernels = SelectKernels(isa);
+  OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective, kernels));
+  OCTET_ASSIGN(
+      PeakWatch peak,
+      PeakWatch::Create(
+          kernels, trainer_options.precision == Precision::kBf16 ? Peak::kAmxBf16 : Peak::kFmaF32,
+          options.threads));
   trainer_options.identity = IdentityOf(options, mixture, config);
   if (options.lora_rank == 0) trainer_options.companions = CompanionsOf(config, *tokenizer);
   OCTET_ASSIGN(const std::vector<double> bytes_per_token,
@@ -323,7 +347,7 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
 
   OCTET_ASSIGN(const std::unique_ptr<Trainer> trainer,
                Trainer::Create(std::move(trained), std::move(mixture), std::move(trainer_options),
-                               options.threads, SelectKernels(isa)));
+                               options.threads, kernels));
   if (options.resume) OCTET_TRY(trainer->Resume());
   OCTET_TRY(trainer->PrepareReference());
   TrainReport report;
@@ -335,7 +359,8 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
                MetricsFile::Open(options.output / "metrics.jsonl", trainer->step()));
   Status written;
   OCTET_TRY(trainer->Run([&](const UpdateReport& update) {
-    const TrainUpdate shown = ToUpdate(update, options.steps, names, bytes_per_token);
+    TrainUpdate shown = ToUpdate(update, options.steps, names, bytes_per_token);
+    shown.peak_share = peak.Share(update.flops_per_s, update.seconds);
     if (written) written = metrics.Append(shown);
     on_update(shown);
   }));
