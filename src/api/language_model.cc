@@ -16,8 +16,12 @@ double Seconds(std::chrono::steady_clock::duration d) {
   return std::chrono::duration<double>(d).count();
 }
 
-Result<EngineOptions> ReadOptions(const LoadOptions& options, const ModelConfig& config) {
+Result<EngineOptions> ReadOptions(const LoadOptions& options, const EngineShape& shape,
+                                  const ModelConfig& config) {
   EngineOptions o;
+  o.max_sequences = shape.parallel;
+  o.max_prompt_rows = shape.prompt_rows;
+  o.keep_prefixes = shape.keep_prefixes;
   o.threads = options.threads;
   o.max_batch_tokens = options.max_batch_tokens;
   const std::optional<Format> format = FormatFromName(options.kv_type);
@@ -38,6 +42,11 @@ Result<EngineOptions> ReadOptions(const LoadOptions& options, const ModelConfig&
   constexpr int64_t kDefaultContext = 8192;
   o.max_context =
       options.context > 0 ? options.context : std::min(config.context_len, kDefaultContext);
+  // Nonsense is refused where the engine is made; here it must not overflow.
+  const int64_t context = std::min(o.max_context, int64_t{1} << 24);
+  const int64_t pages_each = (context + o.page_tokens - 1) / o.page_tokens;
+  o.kv_pages =
+      shape.kv_tokens > 0 ? shape.kv_tokens / o.page_tokens + 1 : pages_each * shape.parallel;
   return o;
 }
 
@@ -82,27 +91,33 @@ ModelInfo Describe(const Model& model, const Engine& engine) {
 
 }  // namespace
 
+Result<std::shared_ptr<LanguageModel::Impl>> LoadImpl(const LoadOptions& options,
+                                                      const EngineShape& shape) {
+  const auto start = std::chrono::steady_clock::now();
+  auto impl = std::make_shared<LanguageModel::Impl>();
+  OCTET_ASSIGN(OpenedModel loaded, OpenModel(options.model));
+  impl->tokenizer = std::move(loaded.tokenizer);
+  OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(loaded.checkpoint));
+  OCTET_ASSIGN(EngineOptions engine_options, ReadOptions(options, shape, config));
+  const int64_t kv_bytes = engine_options.kv_pages * engine_options.page_tokens *
+                           KvCache::BytesPerToken(config, engine_options.kv_format);
+  OCTET_ASSIGN(impl->model, LoadWeights(std::move(loaded.checkpoint), config,
+                                        {options, engine_options, kv_bytes}));
+  OCTET_TRY(AttachAdapter(options.adapter, *impl->model, impl->adapters));
+  OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
+                                                           *impl->tokenizer, impl->draft_model));
+  OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));
+  impl->chat_format = RecogniseChatFormat(impl->tokenizer->vocabulary());
+  impl->info = Describe(*impl->model, *impl->engine);
+  impl->info.name = std::move(loaded.name);
+  impl->info.chat_format = ChatFormatName(impl->chat_format);
+  impl->info.load_s = Seconds(std::chrono::steady_clock::now() - start);
+  return impl;
+}
+
 Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   return Guarded([&]() -> Result<LanguageModel> {
-    const auto start = std::chrono::steady_clock::now();
-    auto impl = std::make_shared<Impl>();
-    OCTET_ASSIGN(OpenedModel loaded, OpenModel(options.model));
-    impl->tokenizer = std::move(loaded.tokenizer);
-    OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(loaded.checkpoint));
-    OCTET_ASSIGN(EngineOptions engine_options, ReadOptions(options, config));
-    const int64_t kv_bytes =
-        engine_options.max_context * KvCache::BytesPerToken(config, engine_options.kv_format);
-    OCTET_ASSIGN(impl->model, LoadWeights(std::move(loaded.checkpoint), config,
-                                          {options, engine_options, kv_bytes}));
-    OCTET_TRY(AttachAdapter(options.adapter, *impl->model, impl->adapters));
-    OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
-                                                             *impl->tokenizer, impl->draft_model));
-    OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));
-    impl->chat_format = RecogniseChatFormat(impl->tokenizer->vocabulary());
-    impl->info = Describe(*impl->model, *impl->engine);
-    impl->info.name = std::move(loaded.name);
-    impl->info.chat_format = ChatFormatName(impl->chat_format);
-    impl->info.load_s = Seconds(std::chrono::steady_clock::now() - start);
+    OCTET_ASSIGN(std::shared_ptr<Impl> impl, LoadImpl(options, {}));
     return LanguageModel(std::move(impl));
   });
 }

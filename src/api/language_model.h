@@ -31,6 +31,18 @@ struct LanguageModel::Impl {
   Result<Request> RenderRequest(ChatFormat format, std::span<const ChatMessage> messages) const;
 };
 
+/// What a server's engine has other than a program's.
+struct EngineShape {
+  int32_t parallel = 1;
+  int32_t prompt_rows = 0;  // EngineOptions::max_prompt_rows
+  int64_t kv_tokens = 0;    // of all sequences; 0: parallel times the context
+  bool keep_prefixes = false;
+};
+
+/// LanguageModel::Load without the facade; may throw.
+Result<std::shared_ptr<LanguageModel::Impl>> LoadImpl(const LoadOptions& options,
+                                                      const EngineShape& shape);
+
 struct Conversation::Impl {
   std::shared_ptr<LanguageModel::Impl> owner;
   ChatFormat format = ChatFormat::kRaw;

@@ -1,0 +1,160 @@
+// octet serve: a model for many clients, over HTTP.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "command.h"
+#include "generate_flags.h"
+#include "octet/server.h"
+
+namespace octet::app {
+namespace {
+
+struct ServeFlags {
+  LoadOptions load;
+  ServeOptions serve;
+  std::string key_file;
+  std::string log = "-";
+  double grace_s = 30;
+};
+
+/// One key a line; empty lines and those that begin with # do not count.
+Status ReadKeys(const std::string& path, std::vector<std::string>& keys) {
+  std::ifstream in(path);
+  if (!in) return Err(ErrorCode::kNotFound, "cannot open the file of API keys {}", path);
+  const size_t before = keys.size();
+  for (std::string line; std::getline(in, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (!line.empty() && line.front() != '#') keys.push_back(line);
+  }
+  if (keys.size() > before) return {};
+  return Err(ErrorCode::kInvalidArgument, "{} holds no API key", path);
+}
+
+/// "-": standard error, "off": nowhere, else a file that is added to.
+Status OpenLog(const std::string& where, ServeOptions& serve) {
+  if (where == "off") return {};
+  std::shared_ptr<std::FILE> file(stderr, [](std::FILE*) {});
+  if (where != "-") {
+    std::FILE* opened = std::fopen(where.c_str(), "a");
+    if (opened == nullptr) return Err(ErrorCode::kIo, "cannot write the access log {}", where);
+    file.reset(opened, [](std::FILE* f) { std::fclose(f); });
+  }
+  serve.access_log = [file](std::string_view line) {
+    fmt::print(file.get(), "{}\n", line);
+    std::fflush(file.get());
+  };
+  return {};
+}
+
+/// Ctrl-C and SIGTERM are taken by Wait alone: threads made from now on do not see them.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    signal(SIGPIPE, SIG_IGN);  // NOLINT: a client that went away is an error of one write
+  }
+  void Wait() {
+    int got = 0;
+    sigwait(&set_, &got);
+    // The next one ends the program at once.
+    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+  }
+
+ private:
+  sigset_t set_;
+};
+
+Status Serve(ServeFlags& flags) {
+  if (!flags.key_file.empty()) OCTET_TRY(ReadKeys(flags.key_file, flags.serve.api_keys));
+  OCTET_TRY(OpenLog(flags.log, flags.serve));
+  StopSignals signals;
+  OCTET_ASSIGN(const auto server, Server::Start(flags.load, flags.serve));
+  const ModelInfo& info = server->info();
+  WarnOfModel(info);
+  fmt::print(stderr, "{}: {} answers at once, {} tokens each, {} threads, loaded in {:.2f} s\n",
+             info.name, flags.serve.parallel, info.context, info.threads, info.load_s);
+  fmt::print(stderr, "listening on {}\n", server->url());
+  signals.Wait();
+  fmt::print(stderr, "stopping: open answers have {} s to end; the signal again ends them\n",
+             flags.grace_s);
+  server->Drain(flags.grace_s);
+  return {};
+}
+
+void AddAccessFlags(CLI::App& command, ServeFlags& flags) {
+  const std::string group = "Who may ask";
+  ServeOptions& s = flags.serve;
+  command
+      .add_option("--api-key", s.api_keys,
+                  "A key clients must send, repeatable; others see it in the list of processes")
+      ->allow_extra_args(false)
+      ->envname("OCTET_API_KEY")
+      ->group(group);
+  command.add_option("--api-key-file", flags.key_file, "A file with a key on each line")
+      ->group(group);
+  command
+      .add_flag("--open", s.allow_open, "Everybody may ask, also where others reach the address")
+      ->group(group);
+  command
+      .add_option("--cors", s.cors_origin, "Pages of this origin may ask from a browser; * for all")
+      ->group(group);
+}
+
+void AddLimitFlags(CLI::App& command, ServeFlags& flags) {
+  const std::string group = "Limits";
+  ServeOptions& s = flags.serve;
+  command.add_option("--parallel", s.parallel, "Answers computed at once")->group(group);
+  command.add_option("--queue", s.max_waiting, "Requests that may wait; more are refused")
+      ->group(group);
+  command
+      .add_option("--kv-tokens", s.kv_tokens,
+                  "Tokens of all answers and kept prefixes together; 0: --parallel times --ctx")
+      ->group(group);
+  command
+      .add_option("--prompt-rows", s.prompt_rows,
+                  "Prompt tokens computed a step while others are answered; 0: --batch")
+      ->group(group);
+  command
+      .add_flag("!--no-prefix-cache", s.keep_prefixes, "Compute every prompt from its first token")
+      ->group(group);
+  command
+      .add_option("--timeout", s.request_timeout_s,
+                  "Seconds after which an answer ends as it is; 0: never")
+      ->group(group);
+  command.add_option("--max-body", s.max_body_bytes, "Bytes of a request")->group(group);
+  command.add_option("--max-connections", s.max_connections, "Connections open at once")
+      ->group(group);
+  command.add_option("--grace", flags.grace_s, "Seconds open answers have to end on SIGTERM")
+      ->group(group);
+}
+
+}  // namespace
+
+void Add_serve(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI and Anthropic do");
+  auto flags = std::make_shared<ServeFlags>();
+  AddLoadFlags(*command, flags->load);
+  command->add_option("--host", flags->serve.host, "Address to listen on (127.0.0.1)");
+  command->add_option("--port", flags->serve.port, "Port (8080); 0: any that is free");
+  command
+      ->add_option("--alias", flags->serve.aliases,
+                   "A further name the model answers to, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--template", flags->serve.chat_format,
+                      "Chat format instead of the model's own");
+  command->add_option("--log", flags->log,
+                      "Access log, JSON lines: a file, - for standard error, or off");
+  AddAccessFlags(*command, *flags);
+  AddLimitFlags(*command, *flags);
+  OnRun(command, [flags] { return Serve(*flags); });
+}
+
+}  // namespace octet::app

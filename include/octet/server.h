@@ -1,0 +1,64 @@
+// Octet as a server: one model, many clients, the interfaces of OpenAI and Anthropic.
+// Guide: docs/guides/serve.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octet/engine.h"
+#include "octet/error.h"
+
+namespace octet {
+
+struct ServeOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;       // 0: any that is free
+  int32_t parallel = 8;       // answers computed at once
+  int64_t max_waiting = 128;  // requests that may wait beside them; more are refused (429)
+  int32_t prompt_rows = 64;   // prompt tokens a step while others are answered; 0: LoadOptions'
+  int64_t kv_tokens = 0;      // of all answers and kept prefixes; 0: parallel times the context
+  bool keep_prefixes = true;  // beginnings of texts are not computed again
+  std::string chat_format;    // empty: the model's own
+  std::vector<std::string> aliases;  // further names the model answers to
+
+  std::vector<std::string> api_keys;  // empty: everybody who reaches the address may ask
+  /// Listen on an address that others reach without asking for a key.
+  bool allow_open = false;
+  std::string cors_origin;  // whose pages browsers may ask from ("*": everybody's); empty: none
+  int64_t max_body_bytes = 4 << 20;
+  int64_t max_connections = 1024;
+  int64_t request_timeout_s = 0;  // an answer ends here, whatever it has; 0: never
+  /// Gets a line of JSON for every request; never prompts or answers. May be empty.
+  std::function<void(std::string_view line)> access_log = {};
+};
+
+/// A running server, on threads of its own.
+class Server {
+ public:
+  /// Loads the model and listens. Errors name the option, the file or the address.
+  static Result<std::unique_ptr<Server>> Start(const LoadOptions& load,
+                                               const ServeOptions& options);
+  /// Stops at once: open answers end with an error.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  const ModelInfo& info() const;
+  uint16_t port() const;
+  std::string url() const;  // "http://127.0.0.1:8080"
+
+  /// Takes no more requests, waits for the answers that are open, at most so many seconds, and
+  /// stops.
+  void Drain(double grace_s);
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet

@@ -1,0 +1,164 @@
+#include "octet/server.h"
+
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "api/guard.h"
+#include "api/language_model.h"
+#include "engine/service.h"
+#include "server/access_log.h"
+#include "server/host.h"
+#include "server/http_server.h"
+#include "server/routes.h"
+
+namespace octet {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+Status CheckServeOptions(const ServeOptions& o) {
+  constexpr int32_t kMostParallel = 1024;
+  if (o.parallel < 1 || o.parallel > kMostParallel) {
+    return Err(ErrorCode::kInvalidArgument, "parallel is {}, expected 1 to {}", o.parallel,
+               kMostParallel);
+  }
+  if (o.max_waiting < 0 || o.prompt_rows < 0 || o.kv_tokens < 0 || o.max_body_bytes < 1 ||
+      o.max_connections < 1 || o.request_timeout_s < 0) {
+    return Err(ErrorCode::kInvalidArgument, "a limit of the server is negative or zero");
+  }
+  for (const std::string& key : o.api_keys) {
+    if (key.empty()) return Err(ErrorCode::kInvalidArgument, "an API key is empty");
+  }
+  if (IsLoopback(o.host) || !o.api_keys.empty() || o.allow_open) return {};
+  return Err(ErrorCode::kInvalidArgument,
+             "others reach {} too, and there is no API key: give one (--api-key-file), or say that "
+             "everybody may ask (--open)",
+             o.host);
+}
+
+HttpServerOptions HttpOptions(const ServeOptions& o) {
+  HttpServerOptions http;
+  http.host = o.host;
+  http.port = o.port;
+  http.max_connections = o.max_connections;
+  http.limits.body_bytes = static_cast<uint64_t>(o.max_body_bytes);
+  http.cors_origin = o.cors_origin;
+  return http;
+}
+
+ServedModel Describe(const LanguageModel::Impl& model, const ServeOptions& options) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  ServedModel served;
+  served.names = {model.info.name};
+  served.names.insert(served.names.end(), options.aliases.begin(), options.aliases.end());
+  served.architecture = model.info.architecture;
+  served.created = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  served.context = model.info.context;
+  served.trained_context = model.info.trained_context;
+  served.vocab_size = model.info.vocab_size;
+  served.parameters = model.info.parameters;
+  return served;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  std::shared_ptr<LanguageModel::Impl> model;
+  std::unique_ptr<EngineService> engine;
+  std::unique_ptr<Host> host;
+  std::unique_ptr<HttpServer> http;
+  std::thread thread;  // the server's
+
+  Status Open(const ServeOptions& options);
+  void WaitForConnections(Milliseconds at_most);
+  void Stop();
+};
+
+Status Server::Impl::Open(const ServeOptions& options) {
+  OCTET_ASSIGN(const ChatFormat format, model->FindChatFormat(options.chat_format));
+  engine = std::make_unique<EngineService>(std::move(model->engine),
+                                           EngineServiceOptions{options.max_waiting});
+  host = std::make_unique<Host>(Host{*engine,
+                                     *model->tokenizer,
+                                     format,
+                                     Describe(*model, options),
+                                     options.api_keys,
+                                     options.cors_origin,
+                                     IsLoopback(options.host),
+                                     std::chrono::seconds(options.request_timeout_s),
+                                     {}});
+  auto handle = [host = host.get(), this](const std::shared_ptr<Exchange>& exchange) {
+    host->connections = http->connections();
+    const auto handled =
+        Guarded([&]() -> Status { return HandleRequest(*host, exchange), Status(); });
+    if (!handled) exchange->Respond(ErrorResponse({500, handled.error().message}));
+  };
+  auto log = [host = host.get(), write = options.access_log](
+                 const HttpRequest& request, const RequestRecord& record, double seconds) {
+    host->metrics.RequestDone(KnownPath(request.path), record.status, seconds);
+    if (write) write(AccessLogLine(request, record, seconds));
+  };
+  OCTET_ASSIGN(http, HttpServer::Listen(HttpOptions(options), std::move(handle), std::move(log)));
+  host->post = [http = http.get()](std::function<void()> task) { http->Post(std::move(task)); };
+  thread = std::thread([http = http.get()] { http->Run(); });
+  return {};
+}
+
+void Server::Impl::WaitForConnections(Milliseconds at_most) {
+  const auto end = std::chrono::steady_clock::now() + at_most;
+  int64_t open = 1;
+  while (open > 0 && std::chrono::steady_clock::now() < end) {
+    std::promise<int64_t> count;
+    http->Post([&] { count.set_value(http->connections()); });
+    open = count.get_future().get();
+    if (open > 0) std::this_thread::sleep_for(Milliseconds(10));
+  }
+}
+
+void Server::Impl::Stop() {
+  if (!thread.joinable()) return;
+  http->StopAccepting();
+  engine.reset();  // everybody who still waits hears an error
+  WaitForConnections(Milliseconds(500));
+  http->Stop();
+  thread.join();
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() { impl_->Stop(); }
+
+Result<std::unique_ptr<Server>> Server::Start(const LoadOptions& load,
+                                              const ServeOptions& options) {
+  return Guarded([&]() -> Result<std::unique_ptr<Server>> {
+    OCTET_TRY(CheckServeOptions(options));
+    auto impl = std::make_unique<Impl>();
+    EngineShape shape;
+    shape.parallel = options.parallel;
+    shape.prompt_rows = options.prompt_rows;
+    shape.kv_tokens = options.kv_tokens;
+    shape.keep_prefixes = options.keep_prefixes;
+    OCTET_ASSIGN(impl->model, LoadImpl(load, shape));
+    OCTET_TRY(impl->Open(options));
+    return std::unique_ptr<Server>(new Server(std::move(impl)));
+  });
+}
+
+const ModelInfo& Server::info() const { return impl_->model->info; }
+uint16_t Server::port() const { return impl_->http->port(); }
+
+std::string Server::url() const {
+  const std::string& host = impl_->http->host();
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", is_v6 ? "[" + host + "]" : host, port());
+}
+
+void Server::Drain(double grace_s) {
+  impl_->http->StopAccepting();
+  impl_->engine->Drain();
+  impl_->engine->WaitUntilIdle(Milliseconds(static_cast<int64_t>(grace_s * 1000)));
+  impl_->WaitForConnections(Milliseconds(2500));
+  impl_->Stop();
+}
+
+}  // namespace octet

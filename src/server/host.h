@@ -1,0 +1,48 @@
+// What every handler of the server needs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/service.h"
+#include "server/api_error.h"
+#include "server/metrics.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace octet {
+
+struct ServedModel {
+  std::vector<std::string> names;  // the first is shown, all are understood; not empty
+  std::string architecture;
+  int64_t created = 0;  // when it was loaded, seconds since 1970
+  int64_t context = 0;
+  int64_t trained_context = 0;
+  int64_t vocab_size = 0;
+  int64_t parameters = 0;
+};
+
+struct Host {
+  EngineService& engine;
+  const Tokenizer& tokenizer;
+  ChatFormat chat_format = ChatFormat::kRaw;
+  ServedModel model;
+  std::vector<std::string> api_keys;  // empty: everybody may ask
+  std::string cors_origin;            // that browsers' pages may come from; empty: none
+  bool only_loopback = true;
+  std::chrono::seconds request_timeout{0};  // 0: none
+  /// Runs a function on the server's thread; may be called from any.
+  std::function<void(std::function<void()>)> post;
+  Metrics metrics = {};
+  int64_t connections = 0;
+};
+
+/// 404 when `name` is neither empty nor one of the model's.
+ApiResult<void> CheckModel(const Host& host, const std::string& name);
+/// How a refused request is answered.
+ApiError RefusalError(const Refusal& refusal);
+
+}  // namespace octet

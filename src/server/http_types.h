@@ -1,0 +1,67 @@
+// Requests and responses as values, and the door through which a handler answers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace octet {
+
+struct HttpRequest {
+  std::string method;                                        // "GET"
+  std::string path;                                          // of the target, before '?', as sent
+  std::string query;                                         // after it
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, as they came
+  std::string body;
+  bool keep_alive = true;
+  bool http_1_0 = false;
+
+  /// The first header of this (lower-case) name; empty when there is none.
+  std::string_view Header(std::string_view name) const {
+    for (const auto& [key, value] : headers) {
+      if (key == name) return value;
+    }
+    return {};
+  }
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers = {};
+};
+
+/// What the access log says of a request; handlers add to it.
+struct RequestRecord {
+  std::string id;
+  std::string client;  // whose key, or which address
+  int status = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  double first_token_s = -1;  // from the request's arrival; negative: none
+  std::string finish;
+};
+
+/// One request being answered. Used on the server's thread alone; may outlive the connection, and
+/// then answers go nowhere.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const HttpRequest& request() const = 0;
+  virtual RequestRecord& record() = 0;
+
+  /// The whole answer.
+  virtual void Respond(HttpResponse response) = 0;
+  /// Or an answer that comes in pieces: headers, then Write, then EndStream.
+  virtual void BeginStream(HttpResponse head) = 0;
+  virtual void Write(std::string_view piece) = 0;
+  virtual void EndStream() = 0;
+  /// Called once if the client goes away before the answer is complete.
+  virtual void OnGone(std::function<void()> callback) = 0;
+};
+
+}  // namespace octet

@@ -1,0 +1,45 @@
+// Counters and histograms in Prometheus's text form.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/engine_stats.h"
+
+namespace octet {
+
+class Histogram {
+ public:
+  /// Ascending upper bounds.
+  explicit Histogram(std::vector<double> bounds)
+      : bounds_(std::move(bounds)), counts_(bounds_.size()) {}
+  void Observe(double value);
+  void Write(std::string_view name, std::string_view help, std::string& out) const;
+
+ private:
+  std::vector<double> bounds_;
+  std::vector<int64_t> counts_;  // cumulative
+  int64_t count_ = 0;
+  double sum_ = 0;
+};
+
+/// Of the server's thread alone.
+class Metrics {
+ public:
+  Metrics();
+  void RequestDone(std::string_view path, int status, double seconds);
+  void FirstToken(double seconds) { first_token_.Observe(seconds); }
+  void NextToken(double seconds) { next_token_.Observe(seconds); }
+  std::string Text(const EngineStats& engine, int64_t connections) const;
+
+ private:
+  std::map<std::pair<std::string, int>, int64_t> requests_;  // by path and status
+  Histogram duration_, first_token_, next_token_;
+};
+
+}  // namespace octet

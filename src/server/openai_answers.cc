@@ -1,0 +1,183 @@
+// OpenAI's chat.completion and text_completion objects, whole and in chunks.
+#include "server/answer.h"
+
+namespace octet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* FinishName(const Choice& choice) {
+  const FinishReason reason = choice.finish.value_or(FinishReason::kStop);
+  const bool ran_out = reason == FinishReason::kLength || reason == FinishReason::kContext ||
+                       reason == FinishReason::kDeadline;
+  return ran_out ? "length" : "stop";
+}
+
+class OpenAiAnswers : public AnswerForm {
+ public:
+  explicit OpenAiAnswers(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  void Fail(const ApiError& error, std::string& out) const override {
+    AppendEvent(OpenAiError(error), out);
+  }
+  void End(const Answer& answer, std::string& out) const override {
+    if (answer.request.include_usage) {
+      Json chunk = Head(answer, true);
+      chunk["choices"] = Json::array();
+      chunk["usage"] = UsageJson(answer);
+      AppendEvent(chunk, out);
+    }
+    out += "data: [DONE]\n\n";
+  }
+
+ protected:
+  Json Head(const Answer& answer, bool chunk) const {
+    return {{"id", answer.id},
+            {"object", ObjectName(chunk)},
+            {"created", answer.created},
+            {"model", answer.model}};
+  }
+  void Chunk(const Answer& answer, Json choice, std::string& out) const {
+    Json chunk = Head(answer, true);
+    chunk["choices"] = Json::array({std::move(choice)});
+    if (answer.request.include_usage) chunk["usage"] = nullptr;
+    AppendEvent(chunk, out);
+  }
+  virtual const char* ObjectName(bool chunk) const = 0;
+  const Tokenizer& tokenizer_;
+};
+
+class Chat : public OpenAiAnswers {
+ public:
+  using OpenAiAnswers::OpenAiAnswers;
+  const char* id_prefix() const override { return "chatcmpl-"; }
+
+  Json Whole(const Answer& answer) const override {
+    Json whole = Head(answer, false);
+    Json& choices = whole["choices"] = Json::array();
+    for (const Choice& c : answer.choices) {
+      choices.push_back(
+          {{"index", c.index},
+           {"message", {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}}},
+           {"logprobs", LogProbs(answer, c.pieces)},
+           {"finish_reason", FinishName(c)}});
+    }
+    whole["usage"] = UsageJson(answer);
+    return whole;
+  }
+  void Begin(const Answer& answer, std::string& out) const override {
+    for (const Choice& c : answer.choices) {
+      Chunk(answer, Delta(c, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr), out);
+    }
+  }
+  void Add(const Answer& answer, const Choice& c, const Piece& piece,
+           std::string& out) const override {
+    Chunk(answer, Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr), out);
+  }
+  void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
+    Chunk(answer, Delta(c, Json::object(), nullptr, FinishName(c)), out);
+  }
+
+ private:
+  const char* ObjectName(bool chunk) const override {
+    return chunk ? "chat.completion.chunk" : "chat.completion";
+  }
+  static Json Delta(const Choice& c, Json delta, Json logprobs, Json finish) {
+    return {{"index", c.index},
+            {"delta", std::move(delta)},
+            {"logprobs", std::move(logprobs)},
+            {"finish_reason", std::move(finish)}};
+  }
+  Json Token(int32_t id, float logprob) const {
+    const std::string bytes = TokenText(tokenizer_, id);
+    Json numbers = Json::array();
+    for (const char c : bytes) numbers.push_back(static_cast<unsigned char>(c));
+    return {{"token", bytes}, {"logprob", logprob}, {"bytes", std::move(numbers)}};
+  }
+  Json LogProbs(const Answer& answer, std::span<const Piece> pieces) const {
+    if (answer.request.top_logprobs < 0) return nullptr;
+    Json content = Json::array();
+    for (const Piece& piece : pieces) {
+      if (piece.token < 0) continue;
+      Json token = Token(piece.token, piece.logprob);
+      Json& top = token["top_logprobs"] = Json::array();
+      for (const TokenLogProb& t : piece.top) top.push_back(Token(t.id, t.logprob));
+      content.push_back(std::move(token));
+    }
+    return {{"content", std::move(content)}, {"refusal", nullptr}};
+  }
+};
+
+class Completion : public OpenAiAnswers {
+ public:
+  using OpenAiAnswers::OpenAiAnswers;
+  const char* id_prefix() const override { return "cmpl-"; }
+
+  Json Whole(const Answer& answer) const override {
+    Json whole = Head(answer, false);
+    Json& choices = whole["choices"] = Json::array();
+    for (const Choice& c : answer.choices) {
+      choices.push_back(
+          Part(c, Echo(answer, c) + c.text, LogProbs(answer, c.pieces, 0), FinishName(c)));
+    }
+    whole["usage"] = UsageJson(answer);
+    return whole;
+  }
+  void Begin(const Answer& answer, std::string& out) const override {
+    for (const Choice& c : answer.choices) {
+      const std::string echo = Echo(answer, c);
+      if (!echo.empty()) Chunk(answer, Part(c, echo, nullptr, nullptr), out);
+    }
+  }
+  void Add(const Answer& answer, const Choice& c, const Piece& piece,
+           std::string& out) const override {
+    const size_t offset = c.text.size() - piece.text.size();
+    Chunk(answer, Part(c, piece.text, LogProbs(answer, {&piece, 1}, offset), nullptr), out);
+  }
+  void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
+    Chunk(answer, Part(c, "", nullptr, FinishName(c)), out);
+  }
+
+ private:
+  const char* ObjectName(bool) const override { return "text_completion"; }
+  static std::string Echo(const Answer& answer, const Choice& c) {
+    return answer.request.echo ? answer.prompt_texts[static_cast<size_t>(c.prompt)] : std::string();
+  }
+  static Json Part(const Choice& c, const std::string& text, Json logprobs, Json finish) {
+    return {{"text", text},
+            {"index", c.index},
+            {"logprobs", std::move(logprobs)},
+            {"finish_reason", std::move(finish)}};
+  }
+  /// Offsets count bytes of the answer.
+  Json LogProbs(const Answer& answer, std::span<const Piece> pieces, size_t offset) const {
+    if (answer.request.top_logprobs < 0) return nullptr;
+    Json tokens = Json::array(), values = Json::array(), tops = Json::array();
+    Json offsets = Json::array();
+    for (const Piece& piece : pieces) {
+      if (piece.token < 0) continue;
+      tokens.push_back(TokenText(tokenizer_, piece.token));
+      values.push_back(piece.logprob);
+      Json top = Json::object();
+      for (const TokenLogProb& t : piece.top) top[TokenText(tokenizer_, t.id)] = t.logprob;
+      tops.push_back(std::move(top));
+      offsets.push_back(offset);
+      offset += piece.text.size();
+    }
+    return {{"tokens", std::move(tokens)},
+            {"token_logprobs", std::move(values)},
+            {"top_logprobs", std::move(tops)},
+            {"text_offset", std::move(offsets)}};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<AnswerForm> ChatAnswers(const Tokenizer& tokenizer) {
+  return std::make_unique<Chat>(tokenizer);
+}
+std::unique_ptr<AnswerForm> CompletionAnswers(const Tokenizer& tokenizer) {
+  return std::make_unique<Completion>(tokenizer);
+}
+
+}  // namespace octet

@@ -1,0 +1,195 @@
+#include "server/routes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/access.h"
+#include "server/generation_job.h"
+#include "server/json_fields.h"
+#include "server/text_routes.h"
+
+namespace octet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using ExchangePtr = std::shared_ptr<Exchange>;
+
+void RespondJson(const ExchangePtr& exchange, const Json& json, int status = 200) {
+  HttpResponse response;
+  response.status = status;
+  response.body = Dump(json) + "\n";
+  exchange->Respond(std::move(response));
+}
+
+using Parse = ApiResult<GenerationRequest> (*)(const nlohmann::json&);
+using MakeForm = std::unique_ptr<AnswerForm> (*)(const Tokenizer&);
+
+void Generate(Host& host, const ExchangePtr& exchange, Parse parse, MakeForm make_form) {
+  std::unique_ptr<AnswerForm> form = make_form(host.tokenizer);
+  auto body = ParseBody(exchange->request().body);
+  auto request = body ? parse(*body) : tl::unexpected(body.error());
+  if (!request) return exchange->Respond(ErrorResponse(request.error(), form->is_anthropic()));
+  StartGeneration(host, exchange, *std::move(request), std::move(form));
+}
+
+void Chat(Host& host, const ExchangePtr& exchange) {
+  Generate(host, exchange, ParseChatRequest, ChatAnswers);
+}
+void Completions(Host& host, const ExchangePtr& exchange) {
+  Generate(host, exchange, ParseCompletionRequest, CompletionAnswers);
+}
+void Messages(Host& host, const ExchangePtr& exchange) {
+  Generate(host, exchange, ParseMessagesRequest,
+           [](const Tokenizer&) { return AnthropicAnswers(); });
+}
+
+using Compute = ApiResult<Json> (*)(const Host&, const nlohmann::json&);
+
+void ComputeNow(Host& host, const ExchangePtr& exchange, Compute compute, bool anthropic) {
+  const auto body = ParseBody(exchange->request().body);
+  const auto json = body ? compute(host, *body) : tl::unexpected(body.error());
+  if (!json) return exchange->Respond(ErrorResponse(json.error(), anthropic));
+  RespondJson(exchange, *json);
+}
+
+void Health(Host& host, const ExchangePtr& exchange) {
+  const std::string failure = host.engine.failure();
+  if (failure.empty()) return RespondJson(exchange, {{"status", "ok"}});
+  RespondJson(exchange, {{"status", "failed"}, {"message", failure}}, 500);
+}
+
+void Ready(Host& host, const ExchangePtr& exchange) {
+  if (host.engine.failure().empty() && !host.engine.draining()) {
+    return RespondJson(exchange, {{"status", "ready"}, {"model", host.model.names.front()}});
+  }
+  RespondJson(exchange, {{"status", "not ready"}}, 503);
+}
+
+void MetricsText(Host& host, const ExchangePtr& exchange) {
+  HttpResponse response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = host.metrics.Text(host.engine.stats(), host.connections);
+  exchange->Respond(std::move(response));
+}
+
+struct Route {
+  std::string_view method, path;
+  bool needs_key;
+  void (*handle)(Host&, const ExchangePtr&);
+};
+
+constexpr Route kRoutes[] = {
+    {"GET", "/health", false, Health},
+    {"GET", "/ready", false, Ready},
+    {"GET", "/metrics", true, MetricsText},
+    {"GET", "/v1/models", true,
+     [](Host& h, const ExchangePtr& e) { RespondJson(e, ModelsJson(h)); }},
+    {"POST", "/v1/chat/completions", true, Chat},
+    {"POST", "/v1/completions", true, Completions},
+    {"POST", "/v1/messages", true, Messages},
+    {"POST", "/v1/messages/count_tokens", true,
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, CountTokens, true); }},
+    {"POST", "/tokenize", true,
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Tokenize, false); }},
+    {"POST", "/detokenize", true,
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Detokenize, false); }},
+    {"POST", "/apply-template", true,
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, ApplyTemplate, false); }},
+};
+
+constexpr std::string_view kModelPath = "/v1/models/";
+
+void OneModel(Host& host, const ExchangePtr& exchange) {
+  const std::string name = exchange->request().path.substr(kModelPath.size());
+  if (auto known = CheckModel(host, name); !known) {
+    return exchange->Respond(ErrorResponse(known.error()));
+  }
+  RespondJson(exchange, ModelJson(host, name));
+}
+
+/// A browser asks before it sends what another site's page wants.
+void Preflight(const Host& host, const ExchangePtr& exchange) {
+  HttpResponse response;
+  response.status = 204;
+  if (!host.cors_origin.empty()) {
+    response.headers = {{"access-control-allow-methods", "GET, POST"},
+                        {"access-control-allow-headers", "authorization, content-type, x-api-key"},
+                        {"access-control-max-age", "600"}};
+  }
+  exchange->Respond(std::move(response));
+}
+
+const Route* FindRoute(std::string_view method, std::string_view path) {
+  const auto found = std::ranges::find_if(
+      kRoutes, [&](const Route& r) { return r.path == path && r.method == method; });
+  return found == std::end(kRoutes) ? nullptr : &*found;
+}
+
+void NoRoute(const ExchangePtr& exchange) {
+  const HttpRequest& request = exchange->request();
+  const auto found =
+      std::ranges::find_if(kRoutes, [&](const Route& r) { return r.path == request.path; });
+  if (found == std::end(kRoutes)) {
+    return exchange->Respond(
+        ErrorResponse({404, fmt::format("there is no {} {} here", request.method, request.path)}));
+  }
+  HttpResponse response = ErrorResponse(
+      {405, fmt::format("{} takes {}, not {}", request.path, found->method, request.method)});
+  response.headers.emplace_back("allow", std::string(found->method));
+  exchange->Respond(std::move(response));
+}
+
+}  // namespace
+
+std::string_view KnownPath(std::string_view path) {
+  const auto found = std::ranges::find_if(kRoutes, [&](const Route& r) { return r.path == path; });
+  if (found != std::end(kRoutes)) return found->path;
+  return path.starts_with(kModelPath) ? kModelPath : "other";
+}
+
+void HandleRequest(Host& host, const std::shared_ptr<Exchange>& exchange) {
+  const HttpRequest& request = exchange->request();
+  const bool anthropic = request.path.starts_with("/v1/messages");
+  if (auto origin = CheckOrigin(host, request); !origin) {
+    return exchange->Respond(ErrorResponse(origin.error(), anthropic));
+  }
+  if (request.method == "OPTIONS") return Preflight(host, exchange);
+  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const Route* route = FindRoute(method, request.path);
+  const bool is_model = method == "GET" && request.path.starts_with(kModelPath);
+  if (route == nullptr || route->needs_key) {
+    auto client = CheckKey(host, request, exchange->record().client);
+    if (!client) return exchange->Respond(ErrorResponse(client.error(), anthropic));
+    exchange->record().client = *std::move(client);
+  }
+  if (route != nullptr) return route->handle(host, exchange);
+  is_model ? OneModel(host, exchange) : NoRoute(exchange);
+}
+
+ApiResult<void> CheckModel(const Host& host, const std::string& name) {
+  if (name.empty() || std::ranges::find(host.model.names, name) != host.model.names.end())
+    return {};
+  return tl::unexpected(
+      ApiError{404,
+               fmt::format("The model \"{}\" does not exist here; there is \"{}\"",
+                           name.substr(0, 200), fmt::join(host.model.names, "\", \"")),
+               "model", "model_not_found"});
+}
+
+ApiError RefusalError(const Refusal& refusal) {
+  switch (refusal.kind) {
+    case Refusal::Kind::kInvalid:
+      return {400, refusal.message};
+    case Refusal::Kind::kQueueFull:
+      return {429, refusal.message, "", "queue_full"};
+    case Refusal::Kind::kDraining:
+      return {503, refusal.message};
+    case Refusal::Kind::kFailed:
+      return {500, refusal.message};
+  }
+  return {500, refusal.message};
+}
+
+}  // namespace octet
