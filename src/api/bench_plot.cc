@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "base/svg.h"
 #include "octet/bench.h"
 
 namespace octet {
@@ -14,47 +15,9 @@ namespace {
 constexpr double kPanelWidth = 300, kPanelHeight = 230, kGap = 60, kLeft = 58, kTop = 96;
 constexpr double kWidth = kLeft + 3 * kPanelWidth + 2 * kGap + 24,
                  kHeight = kTop + kPanelHeight + 84;
-constexpr const char *kBlue = "#2563a8", *kPale = "#c9d8ea", *kInk = "#1d2733", *kGrey = "#68737f",
-                     *kLine = "#e3e8ee";
 
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
-std::string Text(double x, double y, std::string_view anchor, std::string_view style,
-                 std::string_view text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" {}>{}</text>\n", x, y,
-                     anchor, style, Escaped(text));
-}
-
-std::string Small(double x, double y, std::string_view anchor, std::string_view text) {
-  return Text(x, y, anchor, fmt::format("font-size=\"11\" fill=\"{}\"", kGrey), text);
-}
-
-/// Three digits are enough to read off a picture.
-std::string Short(double value) {
-  if (value >= 1000 && value < 1e6) return fmt::format("{:.0f}", value);
-  return fmt::format("{:.3g}", value);
-}
-
-/// The smallest of 1, 2, 2.5, 5 times a power of ten that is no less than `value`.
-double NiceStep(double value) {
-  const double power = std::pow(10, std::floor(std::log10(value)));
-  for (const double factor : {1.0, 2.0, 2.5, 5.0}) {
-    if (factor * power >= value * 0.999) return factor * power;
-  }
-  return 10 * power;
-}
+using svg::kBlue, svg::kGrey, svg::kInk, svg::kLine, svg::kPale;
+using svg::NiceStep, svg::Short, svg::Small, svg::Text;
 
 struct Bar {
   std::string label;   // below the axis
@@ -72,9 +35,7 @@ std::string Panel(int index, std::string_view title, std::string_view below,
   const double tick = NiceStep(most * 1.12 / 5), top = tick * std::ceil(most * 1.12 / tick);
   const auto y_of = [&](double value) { return bottom - value / top * kPanelHeight; };
 
-  std::string svg =
-      Text(left, kTop - 18, "start",
-           fmt::format("font-size=\"14\" font-weight=\"600\" fill=\"{}\"", kInk), title);
+  std::string svg = svg::Title(left, kTop - 18, title);
   for (double value = 0; value <= top * 1.001; value += tick) {
     svg += fmt::format(
         "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"/>\n", left,
@@ -143,11 +104,7 @@ std::string LimitsLine(const BenchReport& report) {
 }  // namespace
 
 std::string BenchSvg(const BenchReport& report) {
-  std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
-      "height=\"{1:.0f}\" font-family=\"Helvetica, Arial, sans-serif\">\n"
-      "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-      kWidth, kHeight);
+  std::string svg;
   svg +=
       Text(20, 30, "start", fmt::format("font-size=\"18\" font-weight=\"600\" fill=\"{}\"", kInk),
            fmt::format("{}: tokens per second", report.model));
@@ -163,7 +120,7 @@ std::string BenchSvg(const BenchReport& report) {
   svg += Panel(2, "Sequences together", "sequences; pale: what the limits allow",
                BarsOf(report, BenchKind::kBatch));
   svg += Small(20, kHeight - 8, "start", LimitsLine(report));
-  return svg + "</svg>\n";
+  return svg::Document(kWidth, kHeight, svg);
 }
 
 }  // namespace octet
