@@ -37,7 +37,9 @@ struct TrainOptions {
   /// "NAME=PATH[,PATH…][@WEIGHT]": text (.txt, .txt.gz, JSONL with "text"), chats (JSONL with
   /// "messages") or preferences ("messages", "chosen", "rejected"). WEIGHT is the share of tokens.
   std::vector<std::string> sources;
-  int64_t held_out = 0;     // documents at the end of every source that are never learned
+  int64_t held_out = 0;  // documents at the end of every source that are never learned
+  /// "NAME=PATH[,PATH…]": nothing of them is learned; their losses are measured.
+  std::vector<std::string> held_out_sources;
   std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else mistral-v1
 
   /// Above 0: adapters of that rank are trained beside the frozen weights of `model`, in whatever
@@ -69,16 +71,29 @@ struct TrainOptions {
   uint64_t seed = 1;
 
   int64_t save_every = 500, held_out_every = 0;
+  /// What the model makes of each prompt after so many updates, at temperature 0.8; 0: never. A
+  /// model learning from chats or preferences is asked in their format.
+  int64_t sample_every = 0;
+  std::vector<std::string> sample_prompts = {"Once upon a time"};
+  int64_t sample_tokens = 120;
   int keep = 3;
-  std::string router_guard = "warn";        // when a router collapses or drifts: off, warn, stop
-  int threads = 0;                          // 0: one a core
+  std::string router_guard =
+      "warn";       // when a router collapses or drifts: off, warn, stop, rollback
+  int threads = 0;  // 0: one a core
   const std::atomic<bool>* stop = nullptr;  // saves and ends with kCancelled
+};
+
+struct TrainSample {
+  std::string prompt, text;  // what the model was given, and how it went on
 };
 
 struct HeldOutLoss {
   std::string source;
   double loss = 0;           // nats a token, or the objective's loss
   double bits_per_byte = 0;  // of text; 0 otherwise
+  double accuracy = 0;       // of preferences: the share that is preferred as it should be
+  /// Of each pair: the reward of what was chosen less that of what was rejected.
+  std::vector<double> margins;
 };
 
 /// After every update; one line of metrics.jsonl.
@@ -94,6 +109,7 @@ struct TrainUpdate {
   /// model needs, forward and back, recomputation not counted.
   double peak_share = 0;
   std::vector<HeldOutLoss> held_out;
+  std::vector<TrainSample> samples;
   std::string warning;                    // of the router's guard; empty: none
   std::vector<std::vector<double>> load;  // [layer][expert] share of the last micro-batch's rows
 };

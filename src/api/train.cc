@@ -10,7 +10,11 @@
 
 #include "api/guard.h"
 #include "api/peak_watch.h"
+#include "api/train_curves.h"
+#include "api/train_data.h"
 #include "api/train_metrics.h"
+#include "api/train_samples.h"
+#include "base/file.h"
 #include "cpu/isa.h"
 #include "model/weights.h"
 #include "ptq/model_metadata.h"
@@ -41,8 +45,9 @@ Result<GuardAction> ParseGuard(const std::string& name) {
   if (name == "off") return GuardAction::kOff;
   if (name == "warn") return GuardAction::kWarn;
   if (name == "stop") return GuardAction::kStop;
-  return Err(ErrorCode::kInvalidArgument, "router-guard \"{}\" is not one of off, warn, stop",
-             name);
+  if (name == "rollback") return GuardAction::kRollBack;
+  return Err(ErrorCode::kInvalidArgument,
+             "router-guard \"{}\" is not one of off, warn, stop, rollback", name);
 }
 
 Result<Precision> ParsePrecision(const std::string& name, const KernelTable& kernels) {
@@ -75,6 +80,8 @@ Status CheckOptions(const TrainOptions& o) {
                          {"weight-decay", o.weight_decay, 0},
                          {"save-every", static_cast<double>(o.save_every), 0},
                          {"held-out-every", static_cast<double>(o.held_out_every), 0},
+                         {"sample-every", static_cast<double>(o.sample_every), 0},
+                         {"sample-tokens", static_cast<double>(o.sample_tokens), 1},
                          {"keep", static_cast<double>(o.keep), 1}}) {
     if (!(l.value >= l.least)) {
       return Err(ErrorCode::kInvalidArgument, "{} is {}, expected at least {}", l.name, l.value,
@@ -157,76 +164,6 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
   return TrainWeights(config, std::move(weights));
 }
 
-/// "NAME=PATH[,PATH…][@WEIGHT]".
-struct SourceSpec {
-  std::string name;
-  std::vector<fs::path> files;
-  double weight = 1;
-};
-
-Result<SourceSpec> ParseSource(const std::string& text) {
-  SourceSpec spec;
-  const size_t equals = text.find('=');
-  std::string paths = equals == std::string::npos ? "" : text.substr(equals + 1);
-  spec.name = text.substr(0, equals);
-  if (const size_t at = paths.rfind('@'); at != std::string::npos) {
-    char* end = nullptr;
-    const std::string weight = paths.substr(at + 1);
-    spec.weight = std::strtod(weight.c_str(), &end);
-    if (weight.empty() || *end != '\0' || !(spec.weight > 0)) {
-      return Err(ErrorCode::kInvalidArgument, "source {}: weight \"{}\" is not a number above 0",
-                 spec.name, weight);
-    }
-    paths.resize(at);
-  }
-  for (size_t first = 0; first <= paths.size();) {
-    const size_t comma = std::min(paths.find(',', first), paths.size());
-    if (comma > first) spec.files.emplace_back(paths.substr(first, comma - first));
-    first = comma + 1;
-  }
-  const bool named = !spec.name.empty() && spec.name.find_first_of("/\\. ") == std::string::npos;
-  if (!named || spec.files.empty()) {
-    return Err(ErrorCode::kInvalidArgument,
-               "source \"{}\": expected NAME=PATH[,PATH…][@WEIGHT], a name without dots, slashes "
-               "and spaces",
-               text);
-  }
-  return spec;
-}
-
-Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& tokenizer) {
-  if (options.chat_format.empty()) {
-    const ChatFormat format = RecogniseChatFormat(tokenizer.vocabulary());
-    return format == ChatFormat::kRaw ? ChatFormat::kMistralV1 : format;
-  }
-  if (const auto format = ChatFormatFromName(options.chat_format)) return *format;
-  return Err(ErrorCode::kInvalidArgument, "there is no chat format \"{}\"", options.chat_format);
-}
-
-/// Tokenised once; the file in the run's folder is used again while its key fits.
-Result<Source> OpenSource(const TrainOptions& options, const std::string& text,
-                          const Tokenizer& tokenizer) {
-  OCTET_ASSIGN(const SourceSpec spec, ParseSource(text));
-  OCTET_ASSIGN(const ChatFormat format, ChatFormatOf(options, tokenizer));
-  const TokeniseOptions tokenise{format};
-  OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(spec.files.front()));
-  OCTET_ASSIGN(const uint64_t key, DocumentsKey(spec.files, tokenizer, tokenise));
-  const fs::path path = options.output / "data" / (spec.name + ".tokens");
-  auto file = TokenFile::Open(path);
-  if (!file || file->key() != key) {
-    std::error_code error;
-    fs::create_directories(path.parent_path(), error);
-    TokenFileWriter writer(tokenizer.vocab_size(), kind != DocumentKind::kText);
-    OCTET_TRY(Tokenise(spec.files, tokenizer, tokenise, writer));
-    OCTET_TRY(writer.Write(path, key));
-    file = TokenFile::Open(path);
-    if (!file) return tl::unexpected<Error>(file.error());
-  }
-  const int64_t per_take = kind == DocumentKind::kPreferences ? 2 : 1;
-  const int64_t documents = file->documents() - options.held_out * per_take;
-  return Source{spec.name, spec.weight, kind, *std::move(file), documents};
-}
-
 Result<Objective> ObjectiveOf(const TrainOptions& options, DocumentKind kind) {
   OCTET_ASSIGN(const Objective objective, ParseObjective(options.objective));
   const bool pairs = kind == DocumentKind::kPreferences;
@@ -257,6 +194,7 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
                   c.n_layers, c.d_model, c.n_heads, c.n_kv_heads, c.d_ff, c.n_experts,
                   c.n_experts_per_token, c.vocab_size));
   for (const Source& source : mixture.sources()) {
+    if (source.weight == 0) continue;  // held out: what is measured may change
     identity["source " + source.name] = fmt::format(
         "{:016x}, {} documents, weight {}", source.tokens.key(), source.documents, source.weight);
   }
@@ -304,6 +242,13 @@ CompanionFiles CompanionsOf(const ModelConfig& config, const Tokenizer& tokenize
           {"tokenizer_config.json", HfTokenizerConfigOf(vocabulary).dump(2) + "\n"}};
 }
 
+/// curves.svg, from the metrics beside it.
+Status DrawCurves(const fs::path& folder) {
+  const std::string name = fs::weakly_canonical(folder).filename().string();
+  OCTET_ASSIGN(const std::string svg, TrainCurvesSvg(folder / "metrics.jsonl", name));
+  return WriteFileAtomically(folder / "curves.svg", svg);
+}
+
 Result<TrainReport> RunTraining(const TrainOptions& options,
                                 const std::function<void(const TrainUpdate&)>& on_update) {
   OCTET_TRY(CheckOptions(options));
@@ -318,11 +263,7 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
                "{} holds a run already; resume it, or choose another folder",
                options.output.string());
   }
-  std::vector<Source> sources;
-  for (const std::string& text : options.sources) {
-    OCTET_ASSIGN(Source source, OpenSource(options, text, *tokenizer));
-    sources.push_back(std::move(source));
-  }
+  OCTET_ASSIGN(std::vector<Source> sources, OpenSources(options, *tokenizer));
   OCTET_ASSIGN(const uint32_t isa, SelectIsaFromEnvironment());
   OCTET_ASSIGN(TrainedModel trained, options.model.empty() ? BeginNew(options, *tokenizer)
                                                            : BeginFrom(options, *tokenizer));
@@ -330,7 +271,8 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
   OCTET_ASSIGN(Mixture mixture,
                Mixture::Create(std::move(sources), {options.seed, config.vocab_size,
                                                     options.context, options.batch_tokens}));
-  OCTET_ASSIGN(const Objective objective, ObjectiveOf(options, mixture.kind()));
+  const DocumentKind kind = mixture.kind();
+  OCTET_ASSIGN(const Objective objective, ObjectiveOf(options, kind));
   const KernelTable kernels = SelectKernels(isa);
   OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective, kernels));
   OCTET_ASSIGN(
@@ -355,16 +297,30 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
   report.parameters = count.total;
   report.active_parameters = count.active;
   report.first_step = trainer->step();
-  OCTET_ASSIGN(MetricsFile metrics,
-               MetricsFile::Open(options.output / "metrics.jsonl", trainer->step()));
-  Status written;
-  OCTET_TRY(trainer->Run([&](const UpdateReport& update) {
+  OCTET_ASSIGN(MetricsFiles metrics, MetricsFiles::Open(options.output, trainer->step()));
+  Status told;
+  int64_t last = trainer->step();
+  auto tell = [&](const UpdateReport& update) -> Status {
+    if (update.step <= last) {  // the guard went back
+      OCTET_ASSIGN(metrics, MetricsFiles::Open(options.output, update.step - 1));
+    }
+    last = update.step;
     TrainUpdate shown = ToUpdate(update, options.steps, names, bytes_per_token);
     shown.peak_share = peak.Share(update.flops_per_s, update.seconds);
-    if (written) written = metrics.Append(shown);
+    if (options.sample_every > 0 && update.step % options.sample_every == 0) {
+      OCTET_ASSIGN(shown.samples, SampleModel(trainer->trained(), *tokenizer, kind, options));
+    }
+    OCTET_TRY(metrics.Append(shown));
+    if (!shown.held_out.empty()) OCTET_TRY(DrawCurves(options.output));
     on_update(shown);
-  }));
-  OCTET_TRY(std::move(written));
+    return {};
+  };
+  const Status ran = trainer->Run([&](const UpdateReport& update) {
+    if (told) told = tell(update);
+  });
+  if (trainer->step() > report.first_step) OCTET_TRY(DrawCurves(options.output));
+  OCTET_TRY(ran);
+  OCTET_TRY(std::move(told));
   report.steps = trainer->step();
   report.checkpoint = NewestRun(options.output);
   return report;

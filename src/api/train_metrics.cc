@@ -6,9 +6,9 @@
 #include <numbers>
 
 #include "base/file.h"
+#include "base/function_ref.h"
 
 namespace octet {
-
 namespace {
 
 using nlohmann::ordered_json;
@@ -28,31 +28,84 @@ ordered_json LineOf(const TrainUpdate& u) {
   if (u.accuracy > 0) line["accuracy"] = u.accuracy;
   for (const HeldOutLoss& loss : u.held_out) {
     line["held_out"][loss.source] = {{"loss", loss.loss}};
-    if (loss.bits_per_byte > 0) line["held_out"][loss.source]["bits_per_byte"] = loss.bits_per_byte;
+    ordered_json& object = line["held_out"][loss.source];
+    if (loss.bits_per_byte > 0) object["bits_per_byte"] = loss.bits_per_byte;
+    if (!loss.margins.empty() || loss.accuracy > 0) object["accuracy"] = loss.accuracy;
+    if (!loss.margins.empty()) object["margins"] = loss.margins;
   }
   return line;
 }
 
-}  // namespace
+/// A line's numbers under the names TensorBoard groups them by.
+std::vector<Scalar> ScalarsOf(const ordered_json& line) {
+  std::vector<Scalar> scalars;
+  for (const char* name :
+       {"loss", "rate", "grad_norm", "tokens_per_s", "balance", "router_z", "accuracy"}) {
+    if (line.contains(name)) scalars.push_back({std::string("train/") + name, line[name]});
+  }
+  if (line.contains("held_out")) {
+    for (const auto& [source, loss] : line["held_out"].items()) {
+      scalars.push_back({"held_out/" + source, loss["loss"]});
+      if (loss.contains("bits_per_byte"))
+        scalars.push_back({"bits_per_byte/" + source, loss["bits_per_byte"]});
+      if (loss.contains("accuracy")) scalars.push_back({"accuracy/" + source, loss["accuracy"]});
+    }
+  }
+  return scalars;
+}
 
-Result<MetricsFile> MetricsFile::Open(const std::filesystem::path& path, int64_t step) {
+Status AppendEvent(EventFile& events, const ordered_json& line) {
+  return events.Append(line.value("seconds", 0.0), line.value("step", int64_t{0}), ScalarsOf(line));
+}
+
+/// Opens a file of JSON lines to append to; those of updates after `step` are dropped, the others
+/// shown to `keep`.
+Result<std::ofstream> OpenLines(const std::filesystem::path& path, int64_t step,
+                                FunctionRef<Status(const ordered_json&)> keep) {
   std::string kept, line;
   std::ifstream before(path);
   while (std::getline(before, line)) {
-    const auto object = nlohmann::json::parse(line, nullptr, false);
-    if (object.is_object() && object.value("step", int64_t{0}) <= step) kept += line + "\n";
+    const auto object = ordered_json::parse(line, nullptr, false);
+    if (!object.is_object() || object.value("step", int64_t{0}) > step) continue;
+    kept += line + "\n";
+    OCTET_TRY(keep(object));
   }
   OCTET_TRY(WriteFileAtomically(path, kept));
-  MetricsFile metrics(path);
-  metrics.file_.open(path, std::ios::app);
-  if (!metrics.file_) return Err(ErrorCode::kIo, "{}: cannot be written", path.string());
-  return metrics;
+  std::ofstream file(path, std::ios::app);
+  if (!file) return Err(ErrorCode::kIo, "{}: cannot be written", path.string());
+  return file;
 }
 
-Status MetricsFile::Append(const TrainUpdate& update) {
-  file_ << LineOf(update).dump() << '\n' << std::flush;
-  if (!file_) return Err(ErrorCode::kIo, "{}: cannot be written", path_.string());
-  return {};
+}  // namespace
+
+Result<MetricsFiles> MetricsFiles::Open(const std::filesystem::path& folder, int64_t step) {
+  // The name tells TensorBoard what it is. It is written anew, so that it never holds an update
+  // twice.
+  OCTET_ASSIGN(EventFile events, EventFile::Create(folder / "events.out.tfevents.0.octet"));
+  MetricsFiles files(std::move(events));
+  files.folder_ = folder;
+  OCTET_ASSIGN(files.metrics_,
+               OpenLines(folder / "metrics.jsonl", step, [&](const ordered_json& line) {
+                 return AppendEvent(files.events_, line);
+               }));
+  OCTET_ASSIGN(files.samples_, OpenLines(folder / "samples.jsonl", step,
+                                         [](const ordered_json&) { return Status(); }));
+  return files;
+}
+
+Status MetricsFiles::Append(const TrainUpdate& update) {
+  const ordered_json line = LineOf(update);
+  metrics_ << line.dump() << '\n' << std::flush;
+  for (const TrainSample& sample : update.samples) {
+    const ordered_json object = {
+        {"step", update.step}, {"prompt", sample.prompt}, {"text", sample.text}};
+    // A sample may end within a character.
+    samples_ << object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) << '\n'
+             << std::flush;
+  }
+  if (!metrics_ || !samples_)
+    return Err(ErrorCode::kIo, "{}: metrics cannot be written", folder_.string());
+  return AppendEvent(events_, line);
 }
 
 Result<std::vector<double>> HeldOutBytes(const Mixture& mixture, const ModelConfig& config,
@@ -92,10 +145,11 @@ TrainUpdate ToUpdate(const UpdateReport& r, int64_t steps, const std::vector<std
   u.tokens_per_s = r.tokens_per_s;
   u.warning = r.warning;
   for (size_t i = 0; i < r.held_out.size(); ++i) {
-    if (std::isnan(r.held_out[i])) continue;
+    const HeldOutValue& value = r.held_out[i];
+    if (std::isnan(value.loss)) continue;
     const double bits =
-        bytes_per_token[i] > 0 ? r.held_out[i] / std::numbers::ln2 / bytes_per_token[i] : 0;
-    u.held_out.push_back({sources[i], r.held_out[i], bits});
+        bytes_per_token[i] > 0 ? value.loss / std::numbers::ln2 / bytes_per_token[i] : 0;
+    u.held_out.push_back({sources[i], value.loss, bits, value.accuracy, value.margins});
   }
   for (int64_t l = 0; l < r.routers.layers; ++l) {
     std::vector<double> shares;

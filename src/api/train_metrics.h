@@ -9,22 +9,25 @@
 
 #include "octet/train.h"
 #include "text/tokenizer.h"
+#include "train/event_file.h"
 #include "train/trainer.h"
 
 namespace octet {
 
-/// metrics.jsonl: one object a line, one line an update.
-class MetricsFile {
+/// What a run tells, in files of its folder: metrics.jsonl (an object a line, a line an update),
+/// the same for TensorBoard, samples.jsonl.
+class MetricsFiles {
  public:
   /// Lines of updates after `step`, which a killed run wrote and a resumed one will write again,
   /// are dropped.
-  static Result<MetricsFile> Open(const std::filesystem::path& path, int64_t step);
+  static Result<MetricsFiles> Open(const std::filesystem::path& folder, int64_t step);
   Status Append(const TrainUpdate& update);
 
  private:
-  explicit MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}
-  std::filesystem::path path_;
-  std::ofstream file_;
+  explicit MetricsFiles(EventFile events) : events_(std::move(events)) {}
+  std::ofstream metrics_, samples_;
+  EventFile events_;
+  std::filesystem::path folder_;
 };
 
 /// Bytes a predicted token of each source's held-out documents stands for; 0 where there are none,

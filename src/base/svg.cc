@@ -135,8 +135,8 @@ std::string Small(double x, double y, std::string_view anchor, std::string_view 
 }
 
 std::string Title(double x, double y, std::string_view text) {
-  return Text(x, y, "start",
-              fmt::format("font-size=\"14\" font-weight=\"600\" fill=\"{}\"", kInk), text);
+  return Text(x, y, "start", fmt::format("font-size=\"14\" font-weight=\"600\" fill=\"{}\"", kInk),
+              text);
 }
 
 std::string Short(double value) {
@@ -184,9 +184,8 @@ std::string LineChart(const Chart& chart) {
     svg += Curve(chart, s, x, y, colour);
     if (s.name.empty()) continue;
     const double right = chart.left + chart.width;
-    svg += fmt::format(
-        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"3\" fill=\"{}\"/>\n", right - 10,
-        legend - 5, colour);
+    svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"3\" fill=\"{}\"/>\n",
+                       right - 10, legend - 5, colour);
     svg += Small(right - 16, legend, "end", s.name);
     legend += 15;
   }

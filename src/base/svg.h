@@ -21,7 +21,8 @@ std::string Title(double x, double y, std::string_view text);                   
 
 /// Three digits are enough to read off a picture.
 std::string Short(double value);
-/// The smallest of 1, 2, 2.5, 5 times a power of ten that is no less than `value`, which is above 0.
+/// The smallest of 1, 2, 2.5, 5 times a power of ten that is no less than `value`, which is above
+/// 0.
 double NiceStep(double value);
 
 /// #rrggbb from pale (0) to dark blue (1).
@@ -36,7 +37,7 @@ struct Series {
 struct Chart {
   double left = 0, top = 0, width = 0, height = 0;  // of the axes; labels stand around them
   std::string title, below;
-  bool from_zero = false;  // the vertical axis begins at 0
+  bool from_zero = false;    // the vertical axis begins at 0
   bool logarithmic = false;  // it is logarithmic; values must be above 0
   std::vector<Series> series;
 };

@@ -47,12 +47,12 @@ class DataTest : public ::testing::Test {
     int32_t id = first;
     for (const int64_t size : sizes) {
       std::vector<int32_t> ids;
-      std::vector<uint8_t> learned;
+      std::vector<float> learned;
       for (int64_t i = 0; i < size; ++i) {
         ids.push_back(id++);
-        learned.push_back(i >= size / 2 ? 1 : 0);
+        learned.push_back(i >= size / 2 ? 1.0f : 0.0f);
       }
-      writer.Add(ids, kind == DocumentKind::kText ? std::vector<uint8_t>{} : learned);
+      writer.Add(ids, kind == DocumentKind::kText ? std::vector<float>{} : learned);
     }
     const auto path = folder_.path() / (name + ".tokens");
     EXPECT_TRUE(writer.Write(path, 77));
@@ -183,7 +183,7 @@ TEST_F(DataTest, DamagedTokenFilesAreErrors) {
     for (int64_t d = 0; d < opened->documents(); ++d) {
       std::vector<int32_t> ids;
       (void)opened->Read(d, 0, opened->Size(d), kVocab, ids);
-      (void)opened->Learned(d, 0, opened->Size(d));
+      (void)opened->Weights(d, 0, opened->Size(d));
     }
     return true;
   };

@@ -25,19 +25,42 @@ Result<std::string> StringOf(const json& object, const char* key, const std::str
   return found->get<std::string>();
 }
 
-Result<std::vector<ChatMessage>> MessagesOf(const json& object, const std::string& where) {
+constexpr double kMaxWeight = 1000;
+
+/// A message and how much its tokens count: "weight" as mistral-finetune has it, of any size.
+struct WeightedMessages {
+  std::vector<ChatMessage> messages;
+  std::vector<float> weights;  // of the assistant's, in order
+};
+
+Result<float> WeightOf(const json& message, const std::string& where) {
+  const auto found = message.find("weight");
+  if (found == message.end() || found->is_null()) return 1.0f;
+  const double weight = found->is_number() ? found->get<double>() : -1;
+  if (!(weight >= 0 && weight <= kMaxWeight)) {
+    return Err(ErrorCode::kCorrupt, "{}: the weight of a message is {}, expected 0 to {}", where,
+               found->dump(), kMaxWeight);
+  }
+  return static_cast<float>(weight);
+}
+
+Result<WeightedMessages> MessagesOf(const json& object, const std::string& where) {
   const auto list = object.find("messages");
   if (list == object.end() || !list->is_array() || list->empty())
     return Err(ErrorCode::kCorrupt, "{}: expected a list \"messages\"", where);
-  std::vector<ChatMessage> messages;
+  WeightedMessages out;
   for (const json& entry : *list) {
     if (!entry.is_object())
       return Err(ErrorCode::kCorrupt, "{}: a message is not an object", where);
     OCTET_ASSIGN(std::string role, StringOf(entry, "role", where));
     OCTET_ASSIGN(std::string content, StringOf(entry, "content", where));
-    messages.push_back({std::move(role), std::move(content)});
+    if (role == "assistant") {
+      OCTET_ASSIGN(const float weight, WeightOf(entry, where));
+      out.weights.push_back(weight);
+    }
+    out.messages.push_back({std::move(role), std::move(content)});
   }
-  return messages;
+  return out;
 }
 
 /// One file's lines to documents of a kind.
@@ -79,19 +102,21 @@ class FileTokeniser {
     writer_.Add(ids);
   }
 
-  /// `last_only`: of several answers only the last is learned.
-  Status AddChat(const std::vector<ChatMessage>& messages, bool last_only,
-                 const std::string& where) {
-    auto rendered = RenderChat(options_.chat_format, messages, tokenizer_);
+  Status AddChat(const WeightedMessages& chat, const std::string& where) {
+    auto rendered = RenderChat(options_.chat_format, chat.messages, tokenizer_);
     if (!rendered) return Err(rendered.error().code, "{}: {}", where, rendered.error().message);
-    std::vector<uint8_t>& learned = rendered->is_assistant;
-    if (last_only) {
-      size_t first = learned.size();
-      while (first > 0 && learned[first - 1] == 0) --first;
-      while (first > 0 && learned[first - 1] != 0) --first;
-      std::fill_n(learned.begin(), first, uint8_t{0});
+    // What the assistant says is a run of marked tokens for each of its messages.
+    const std::vector<uint8_t>& marked = rendered->is_assistant;
+    std::vector<float> weights(marked.size());
+    size_t message = 0;
+    for (size_t i = 0; i < marked.size(); ++i) {
+      if (marked[i] == 0) continue;
+      if (message == chat.weights.size())
+        return Err(ErrorCode::kInternal, "{}: the answers of the chat cannot be told apart", where);
+      weights[i] = chat.weights[message];
+      if (i + 1 < marked.size() && marked[i + 1] == 0) ++message;
     }
-    writer_.Add(rendered->ids, learned);
+    writer_.Add(rendered->ids, weights);
     return {};
   }
 
@@ -105,13 +130,16 @@ class FileTokeniser {
       AddText(text);
       return {};
     }
-    OCTET_ASSIGN(std::vector<ChatMessage> messages, MessagesOf(object, where));
-    if (kind == DocumentKind::kChats) return AddChat(messages, false, where);
+    OCTET_ASSIGN(WeightedMessages chat, MessagesOf(object, where));
+    if (kind == DocumentKind::kChats) return AddChat(chat, where);
+    // Of a preference only the two answers are learned.
+    std::fill(chat.weights.begin(), chat.weights.end(), 0.0f);
+    chat.weights.push_back(1);
     for (const char* key : {"chosen", "rejected"}) {
       OCTET_ASSIGN(std::string answer, StringOf(object, key, where));
-      std::vector<ChatMessage> with_answer = messages;
-      with_answer.push_back({"assistant", std::move(answer)});
-      OCTET_TRY(AddChat(with_answer, true, where));
+      WeightedMessages with_answer = chat;
+      with_answer.messages.push_back({"assistant", std::move(answer)});
+      OCTET_TRY(AddChat(with_answer, where));
     }
     return {};
   }

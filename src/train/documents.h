@@ -17,7 +17,8 @@ constexpr char kDocumentEnd[] = "<|endoftext|>";
 
 enum class DocumentKind : uint8_t {
   kText,         // .txt, .txt.gz; or JSONL with "text"
-  kChats,        // JSONL with "messages": what the assistant says is learned
+  kChats,        // JSONL with "messages": what the assistant says is learned, each
+                 // message times its "weight" if it has one
   kPreferences,  // JSONL with "messages", "chosen", "rejected": two documents each, the chosen
                  // first
 };

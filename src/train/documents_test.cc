@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "support/temp_folder.h"
 #include "support/tokenizers.h"
@@ -20,7 +21,7 @@ class Documents : public ::testing::Test {
   /// Tokenises one file; documents and which of their tokens are learned.
   struct Made {
     std::vector<std::vector<int32_t>> ids;
-    std::vector<std::vector<uint8_t>> learned;
+    std::vector<std::vector<float>> learned;
   };
   Result<Made> Make(const std::filesystem::path& file, const Tokenizer& tokenizer) {
     OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(file));
@@ -32,7 +33,7 @@ class Documents : public ::testing::Test {
     for (int64_t d = 0; d < tokens.documents(); ++d) {
       made.ids.emplace_back();
       OCTET_TRY(tokens.Read(d, 0, tokens.Size(d), tokenizer.vocab_size(), made.ids.back()));
-      made.learned.push_back(tokens.Learned(d, 0, tokens.Size(d)));
+      made.learned.push_back(*tokens.Weights(d, 0, tokens.Size(d)));
     }
     return made;
   }
@@ -99,10 +100,29 @@ TEST_F(Documents, APreferenceIsTwoDocumentsWithTheLastAnswerLearned) {
   }
 }
 
+TEST_F(Documents, AMessagesWeightIsItsTokens) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "Hi", "weight": 7}, {"role": "assistant", "content": "Yes",)"
+      R"( "weight": 0}, {"role": "user", "content": "No"}, {"role": "assistant", "content": "Bye",)"
+      R"( "weight": 0.25}, {"role": "user", "content": "No"}, {"role": "assistant", "content": "So"}]})";
+  const auto made = Make(Write("a.jsonl", chat + "\n"), *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  std::map<float, std::vector<int32_t>> said;
+  for (size_t i = 0; i < made->ids[0].size(); ++i)
+    said[made->learned[0][i]].push_back(made->ids[0][i]);
+  ASSERT_EQ(said.size(), 3u);
+  EXPECT_NE(tokenizer->Decode(said[0.25f]).find("Bye"), std::string::npos);
+  EXPECT_NE(tokenizer->Decode(said[1.0f]).find("So"), std::string::npos);
+  EXPECT_NE(tokenizer->Decode(said[0.0f]).find("Yes"), std::string::npos);
+}
+
 TEST_F(Documents, ErrorsNameFileAndLine) {
   const auto tokenizer = testing::SmallTokenizer();
-  for (const std::string bad : {"not json", "{\"messages\": []}", "{\"messages\": [3]}",
-                                "{\"messages\": [{\"role\": \"user\"}]}", "[]"}) {
+  for (const std::string bad :
+       {"not json", "{\"messages\": []}", "{\"messages\": [3]}",
+        "{\"messages\": [{\"role\": \"user\"}]}", "[]",
+        "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\", \"weight\": -1}]}"}) {
     const auto made = Make(
         Write("a.jsonl",
               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "

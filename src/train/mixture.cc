@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "train/shuffle.h"
 
 namespace octet {
 
 Result<Mixture> Mixture::Create(std::vector<Source> sources, const MixtureOptions& options) {
-  if (sources.empty()) return Err(ErrorCode::kInvalidArgument, "no source of documents was given");
+  if (sources.empty() || sources.front().weight == 0)
+    return Err(ErrorCode::kInvalidArgument, "no source of documents to learn from was given");
   if (options.context < 2 || options.batch_tokens < options.context) {
     return Err(ErrorCode::kInvalidArgument,
                "a batch of {} tokens cannot hold a sequence of {}; expected at least the context, "
@@ -18,9 +20,12 @@ Result<Mixture> Mixture::Create(std::vector<Source> sources, const MixtureOption
   Mixture mixture;
   mixture.options_ = options;
   mixture.sources_ = std::move(sources);
+  size_t learned = 0;
   for (size_t i = 0; i < mixture.sources_.size(); ++i) {
     const Source& source = mixture.sources_[i];
-    if (mixture.Takes(i) < 1 || !(source.weight > 0)) {
+    const bool held_out = source.weight == 0 && source.documents == 0;
+    if (!held_out) CHECK(++learned == i + 1);
+    if (!held_out && (mixture.Takes(i) < 1 || !(source.weight > 0))) {
       return Err(ErrorCode::kInvalidArgument,
                  "source {} has {} documents to learn from and weight {}; expected some, and a "
                  "weight above 0",
@@ -37,19 +42,19 @@ Result<Mixture> Mixture::Create(std::vector<Source> sources, const MixtureOption
                "a batch of {} tokens cannot hold a pair of sequences of {}; expected at least {}",
                options.batch_tokens, options.context, 2 * options.context);
   }
-  mixture.cursor_.sources.resize(mixture.sources_.size());
+  mixture.cursor_.sources.resize(learned);
   return mixture;
 }
 
 Status Mixture::Restore(Cursor cursor) {
-  bool fits = cursor.sources.size() == sources_.size();
+  bool fits = cursor.sources.size() == cursor_.sources.size();
   for (const Cursor::Place& place : cursor.sources)
     fits = fits && place.documents >= 0 && place.offset >= 0 && place.tokens >= 0;
   if (!fits) {
     return Err(ErrorCode::kInvalidArgument,
                "the saved place in the data does not fit its {} sources; resume with the data the "
                "run began with",
-               sources_.size());
+               cursor_.sources.size());
   }
   cursor_ = std::move(cursor);
   return {};
@@ -61,7 +66,7 @@ size_t Mixture::NextSource() const {
   auto progress = [&](size_t i) {
     return static_cast<double>(cursor_.sources[i].tokens) / sources_[i].weight;
   };
-  for (size_t i = 1; i < sources_.size(); ++i) {
+  for (size_t i = 1; i < cursor_.sources.size(); ++i) {
     if (progress(i) < progress(best)) best = i;
   }
   return best;
@@ -71,7 +76,7 @@ int64_t Mixture::NextDocument(size_t source) const {
   const auto n = static_cast<uint64_t>(Takes(source));
   const auto taken = static_cast<uint64_t>(cursor_.sources[source].documents);
   // A stream for every source and epoch.
-  const uint64_t stream = taken / n * sources_.size() + source;
+  const uint64_t stream = taken / n * cursor_.sources.size() + source;
   return static_cast<int64_t>(Permuted(taken % n, n, options_.seed, stream)) * PerTake();
 }
 
@@ -112,9 +117,8 @@ Status Mixture::AppendWhole(size_t index, int64_t document, TrainBatch& batch) c
   const int64_t n = RowsOf(source, document);
   std::vector<int32_t> ids;
   OCTET_TRY(source.tokens.Read(document, 0, n, options_.vocab_size, ids));
-  const std::vector<uint8_t> learned = source.tokens.Learned(document, 0, n);
-  std::vector<float> weights(static_cast<size_t>(std::max<int64_t>(n - 1, 0)));
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] = learned[i + 1];
+  OCTET_ASSIGN(std::vector<float> weights, source.tokens.Weights(document, 0, n));
+  if (!weights.empty()) weights.erase(weights.begin());  // that of predicting a token is its own
   batch.Append(ids, weights);
   batch.completions.back().source = static_cast<int32_t>(index);
   batch.completions.back().document = document;

@@ -14,7 +14,7 @@ namespace octet {
 
 struct Source {
   std::string name;
-  double weight = 1;  // its share of tokens, relative to the others'
+  double weight = 1;  // its share of tokens, relative to the others'; 0: nothing is learned of it
   DocumentKind kind = DocumentKind::kText;
   TokenFile tokens;
   int64_t documents = 0;  // those the stream takes; the file's last ones may be held out
@@ -41,7 +41,8 @@ struct Cursor {
 
 class Mixture {
  public:
-  /// kInvalidArgument: no documents, sources of different kinds, a batch shorter than the context.
+  /// Sources with weight 0 are held out whole and stand last. kInvalidArgument: no documents,
+  /// sources of different kinds, a batch shorter than the context.
   static Result<Mixture> Create(std::vector<Source> sources, const MixtureOptions& options);
 
   /// Text: filled to the last row, documents longer than the context or the batch going on as new
@@ -74,7 +75,7 @@ class Mixture {
 
   std::vector<Source> sources_;
   MixtureOptions options_;
-  Cursor cursor_;
+  Cursor cursor_;  // a place for every source that is learned
 };
 
 }  // namespace octet

@@ -11,8 +11,9 @@
 namespace octet {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Objective>, 6> kNames = {
+constexpr std::array<std::pair<std::string_view, Objective>, 7> kNames = {
     {{"tokens", Objective::kTokens},
+     {"sft", Objective::kTokens},
      {"dpo", Objective::kDpo},
      {"ipo", Objective::kIpo},
      {"kto", Objective::kKto},
@@ -86,6 +87,7 @@ ObjectiveValue EvaluatePairs(const ObjectiveOptions& o, const ObjectiveInput& in
     value.reward_chosen += pair.reward_chosen;
     value.reward_rejected += pair.reward_rejected;
     value.correct += pair.reward_chosen > pair.reward_rejected ? 1 : 0;
+    value.margins.push_back(pair.reward_chosen - pair.reward_rejected);
     ++value.count;
     Spread(c, share * pair.d_chosen, d);
     Spread(r, share * pair.d_rejected, d);

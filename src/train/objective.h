@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -18,7 +19,7 @@ enum class Objective : uint8_t {
   kOrpo,    // Hong et al. 2024
   kSimPo,   // Meng et al. 2024
 };
-/// "tokens", "dpo" …; an error lists the names.
+/// "tokens" (also "sft"), "dpo" …; an error lists the names.
 Result<Objective> ParseObjective(std::string_view name);
 /// True when completions come in pairs, chosen then rejected.
 bool IsPairwise(Objective objective);
@@ -63,6 +64,7 @@ struct ObjectiveValue {
   double correct = 0;  // pairs whose chosen completion has the higher reward
   double reward_chosen = 0, reward_rejected = 0;
   int64_t count = 0;
+  std::vector<double> margins;  // of each pair: the chosen completion's reward less the rejected's
 };
 
 /// The normaliser this input has by itself.

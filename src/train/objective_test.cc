@@ -102,7 +102,7 @@ TEST(Objective, AnUnknownNameListsTheKnown) {
   EXPECT_EQ(*ParseObjective("ipo"), Objective::kIpo);
   const auto unknown = ParseObjective("ppo");
   ASSERT_FALSE(unknown);
-  EXPECT_NE(unknown.error().message.find("tokens, dpo, ipo"), std::string::npos);
+  EXPECT_NE(unknown.error().message.find("tokens, sft, dpo"), std::string::npos);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace octet {
 
@@ -37,12 +38,25 @@ std::string RouterGuard::Judge(const RouterStatistics& s) const {
   return {};
 }
 
+void RouterGuard::Restore(Memory memory) {
+  bad_ = memory.bad;
+  load_ = std::move(memory.load);
+  effective_ = std::move(memory.effective);
+  bool fits = effective_.size() == load_.size();
+  for (const auto& layer : load_) fits = fits && layer.size() == load_.front().size();
+  if (fits) return;
+  load_.clear();
+  effective_.clear();
+}
+
 std::string RouterGuard::Update(const RouterStatistics& s) {
   if (s.layers == 0 || s.rows == 0) return {};
-  const bool first = load_.empty();
+  const bool first = static_cast<int64_t>(load_.size()) != s.layers ||
+                     static_cast<int64_t>(load_.front().size()) != s.n_experts;
   effective_.resize(static_cast<size_t>(s.layers));
-  load_.resize(static_cast<size_t>(s.layers),
-               std::vector<double>(static_cast<size_t>(s.n_experts)));
+  if (first)
+    load_.assign(static_cast<size_t>(s.layers),
+                 std::vector<double>(static_cast<size_t>(s.n_experts)));
   for (int64_t l = 0; l < s.layers; ++l) {
     double slots = 0, entropy = 0;
     for (int64_t e = 0; e < s.n_experts; ++e)

@@ -32,6 +32,20 @@ class RouterGuard {
   /// Takes one update's loads and gives what is wrong with the worst layer, or nothing.
   std::string Update(const RouterStatistics& statistics);
 
+  /// True while updates look bad but are not yet as many as it takes to say so.
+  bool suspicious() const { return bad_ > 0; }
+
+  /// What it remembers: a resumed run's guard must say what the uninterrupted one's would.
+  struct Memory {
+    int bad = 0;
+    std::vector<double> effective;
+    std::vector<std::vector<double>> load;
+  };
+  Memory memory() const { return {bad_, effective_, load_}; }
+  /// Memory of another model's routers is dropped.
+  void Restore(Memory memory);
+  void Forget() { Restore({}); }
+
   /// exp(entropy) of a layer's load, averaged.
   double EffectiveExperts(int64_t layer) const { return effective_[static_cast<size_t>(layer)]; }
   /// Experts of a layer with less than a hundredth of an even share.

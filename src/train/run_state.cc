@@ -67,6 +67,11 @@ json StateJson(const RunState& state, const RunTensors& tensors) {
           {"optimizer_steps", tensors.optimizer.steps()},
           {"average_updates", tensors.average == nullptr ? 0 : tensors.average->updates()},
           {"cursor", cursor},
+          {"guard",
+           {{"bad", state.guard.bad},
+            {"effective", state.guard.effective},
+            {"load", state.guard.load}}},
+          {"rollbacks", state.rollbacks},
           {"identity", state.identity}};
 }
 
@@ -135,6 +140,11 @@ Result<RunState> LoadRun(const fs::path& checkpoint, RunTensors tensors,
                                       place.at("offset").get<int64_t>(),
                                       place.at("tokens").get<int64_t>()});
     }
+    if (const auto guard = saved.find("guard"); guard != saved.end()) {
+      state.guard = {guard->at("bad").get<int>(), guard->at("effective").get<std::vector<double>>(),
+                     guard->at("load").get<std::vector<std::vector<double>>>()};
+    }
+    state.rollbacks = saved.value("rollbacks", 0);
   } catch (const json::exception& e) {
     return Err(ErrorCode::kCorrupt, "{}: {}", (checkpoint / kStateName).string(), e.what());
   }

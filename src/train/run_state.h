@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "train/adamw.h"
 #include "train/mixture.h"
+#include "train/router_guard.h"
 #include "train/trained_model.h"
 
 namespace octet {
@@ -20,6 +21,8 @@ struct RunState {
   int64_t tokens = 0;  // rows learned from
   double seconds = 0;  // spent, over all stretches
   Cursor cursor;
+  RouterGuard::Memory guard;
+  int rollbacks = 0;  // of the router's guard, each halving the rate
   /// What a resumed run must have in common with this one: names to values, compared as text.
   std::map<std::string, std::string> identity;
 };

@@ -1,5 +1,6 @@
 #include "train/token_file.h"
 
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -10,7 +11,7 @@
 namespace octet {
 namespace {
 
-constexpr std::string_view kMagic = "OCTTOK01";
+constexpr std::string_view kMagic = "OCTTOK02";
 constexpr uint64_t kHeaderBytes = 40;
 
 template <class T>
@@ -26,22 +27,22 @@ uint64_t ReadU64(const std::byte* at) {
 
 }  // namespace
 
-void TokenFileWriter::Add(std::span<const int32_t> ids, std::span<const uint8_t> learned) {
-  CHECK(learned.size() == (masked_ ? ids.size() : 0));
+void TokenFileWriter::Add(std::span<const int32_t> ids, std::span<const float> weights) {
+  CHECK(weights.size() == (weighted_ ? ids.size() : 0));
   for (const int32_t id : ids) {
     const auto wide = static_cast<uint32_t>(id);
     const auto narrow = static_cast<uint16_t>(id);
     const auto bytes = wide_ ? BytesOf(wide) : BytesOf(narrow);
     tokens_.insert(tokens_.end(), bytes.begin(), bytes.end());
   }
-  learned_.insert(learned_.end(), learned.begin(), learned.end());
+  weights_.insert(weights_.end(), weights.begin(), weights.end());
   ends_.push_back(static_cast<uint64_t>(tokens()) + ids.size());
 }
 
 Status TokenFileWriter::Write(const std::filesystem::path& path, uint64_t key) const {
   OCTET_ASSIGN(AtomicFileWriter file, AtomicFileWriter::Create(path));
   OCTET_TRY(file.Write(kMagic));
-  const uint32_t token_bytes = wide_ ? 4 : 2, flags = masked_ ? 1 : 0;
+  const uint32_t token_bytes = wide_ ? 4 : 2, flags = weighted_ ? 1 : 0;
   const uint64_t documents = ends_.size(), tokens = static_cast<uint64_t>(this->tokens());
   OCTET_TRY(file.Write(BytesOf(token_bytes)));
   OCTET_TRY(file.Write(BytesOf(flags)));
@@ -50,7 +51,7 @@ Status TokenFileWriter::Write(const std::filesystem::path& path, uint64_t key) c
   OCTET_TRY(file.Write(BytesOf(key)));
   OCTET_TRY(file.Write(std::as_bytes(std::span(ends_))));
   OCTET_TRY(file.Write(std::span<const std::byte>(tokens_)));
-  OCTET_TRY(file.Write(std::as_bytes(std::span(learned_))));
+  OCTET_TRY(file.Write(std::as_bytes(std::span(weights_))));
   return file.Commit();
 }
 
@@ -72,7 +73,7 @@ Result<TokenFile> TokenFile::Open(const std::filesystem::path& path) {
   OCTET_ASSIGN(const auto tokens, reader.Read<uint64_t>("tokens"));
   OCTET_ASSIGN(out.key_, reader.Read<uint64_t>("key"));
   const uint64_t size = out.file_.bytes().size();
-  const uint64_t a_token = token_bytes + (flags & 1);
+  const uint64_t a_token = token_bytes + (flags & 1) * sizeof(float);
   const bool plausible = (token_bytes == 2 || token_bytes == 4) && flags <= 1 &&
                          documents <= size / 8 && tokens <= size / a_token;
   if (!plausible || size != kHeaderBytes + documents * 8 + tokens * a_token) {
@@ -86,7 +87,7 @@ Result<TokenFile> TokenFile::Open(const std::filesystem::path& path) {
   out.token_bytes_ = token_bytes;
   out.ends_ = out.file_.bytes().data() + kHeaderBytes;
   out.ids_ = out.ends_ + documents * 8;
-  if ((flags & 1) != 0) out.masks_ = out.ids_ + tokens * token_bytes;
+  if ((flags & 1) != 0) out.weights_ = out.ids_ + tokens * token_bytes;
   uint64_t last = 0;
   for (uint64_t i = 0; i < documents; ++i) {
     const uint64_t end = ReadU64(out.ends_ + i * 8);
@@ -123,11 +124,20 @@ Status TokenFile::Read(int64_t document, int64_t first, int64_t count, int64_t v
   return {};
 }
 
-std::vector<uint8_t> TokenFile::Learned(int64_t document, int64_t first, int64_t count) const {
-  std::vector<uint8_t> learned(static_cast<size_t>(count), 1);
-  if (masks_ != nullptr)
-    std::memcpy(learned.data(), masks_ + Begin(document) + first, static_cast<size_t>(count));
-  return learned;
+Result<std::vector<float>> TokenFile::Weights(int64_t document, int64_t first,
+                                              int64_t count) const {
+  std::vector<float> weights(static_cast<size_t>(count), 1.0f);
+  if (weights_ == nullptr) return weights;
+  const auto at = static_cast<size_t>(Begin(document) + first) * sizeof(float);
+  std::memcpy(weights.data(), weights_ + at, weights.size() * sizeof(float));
+  for (const float weight : weights) {
+    if (!(weight >= 0) || !std::isfinite(weight)) {
+      return Err(ErrorCode::kCorrupt,
+                 "{}: document {} holds the weight {}; delete the file and it is made again",
+                 path_.string(), document, weight);
+    }
+  }
+  return weights;
 }
 
 }  // namespace octet

@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -14,6 +16,7 @@ namespace octet {
 namespace {
 
 constexpr int kMaxSkipped = 10;  // updates in a row
+constexpr int kMaxRollbacks = 5;
 constexpr char kReferenceName[] = "reference.f64";
 
 class Stopwatch {
@@ -82,12 +85,14 @@ Status Trainer::Resume() {
   if (newest.empty()) return {};
   OCTET_ASSIGN(state_, LoadRun(newest, Tensors(), options_.identity));
   RefreshTiles();
+  guard_.Restore(state_.guard);
   return mixture_.Restore(state_.cursor);
 }
 
 Status Trainer::Save() {
   state_.cursor = mixture_.cursor();
   state_.identity = options_.identity;
+  state_.guard = guard_.memory();
   return SaveRun(options_.folder, state_, Tensors(), options_.companions, options_.keep);
 }
 
@@ -174,7 +179,7 @@ Result<UpdateReport> Trainer::Update() {
   }
   report.accuracy = count > 0 ? correct / count : 0;
   report.grad_norm = GradientNorm(optimizer_->tensors(), context_);
-  report.rate = options_.schedule.At(state_.step);
+  report.rate = std::ldexp(options_.schedule.At(state_.step), -state_.rollbacks);
   report.skipped = !std::isfinite(report.grad_norm);
   if (!report.skipped) {
     const bool clips = options_.clip_norm > 0 && report.grad_norm > options_.clip_norm;
@@ -193,28 +198,67 @@ Result<UpdateReport> Trainer::Update() {
   return report;
 }
 
-/// Nats a token (or the objective's loss) of each source's held-out documents; NaN for a source
-/// without any.
-Result<std::vector<double>> Trainer::HeldOut() {
-  std::vector<double> losses;
-  for (size_t i = 0; i < mixture_.sources().size(); ++i) {
-    const Source& source = mixture_.sources()[i];
-    double loss = 0, weight = 0;
-    for (int64_t first = source.documents; first < source.tokens.documents();) {
-      int64_t taken = 0;
-      OCTET_ASSIGN(TrainBatch batch,
-                   mixture_.InOrder(i, first, source.tokens.documents() - first, taken));
-      SetReferences(batch);
-      const std::vector<float> none(batch.target_row.size());
-      const double part =
-          NaturalNormaliser(options_.learner.objective, {none, batch.weight, batch.completions});
-      loss += part * learner_->Evaluate(batch).objective.loss;
-      weight += part;
-      first += taken;
-    }
-    losses.push_back(loss / weight);
+Result<HeldOutValue> Trainer::HeldOutOf(size_t index) {
+  const Source& source = mixture_.sources()[index];
+  HeldOutValue out;
+  double weight = 0, correct = 0, count = 0;
+  for (int64_t first = source.documents; first < source.tokens.documents();) {
+    int64_t taken = 0;
+    OCTET_ASSIGN(TrainBatch batch,
+                 mixture_.InOrder(index, first, source.tokens.documents() - first, taken));
+    SetReferences(batch);
+    const std::vector<float> none(batch.target_row.size());
+    const double part =
+        NaturalNormaliser(options_.learner.objective, {none, batch.weight, batch.completions});
+    const ObjectiveValue value = learner_->Evaluate(batch).objective;
+    out.loss += part * value.loss;
+    out.margins.insert(out.margins.end(), value.margins.begin(), value.margins.end());
+    correct += value.correct;
+    count += static_cast<double>(value.count);
+    weight += part;
+    first += taken;
   }
-  return losses;
+  out.loss /= weight;
+  out.accuracy = count > 0 ? correct / count : 0;
+  return out;
+}
+
+Result<std::vector<HeldOutValue>> Trainer::HeldOut() {
+  std::vector<HeldOutValue> values;
+  for (size_t i = 0; i < mixture_.sources().size(); ++i) {
+    OCTET_ASSIGN(HeldOutValue value, HeldOutOf(i));
+    values.push_back(std::move(value));
+  }
+  return values;
+}
+
+Status Trainer::Guard(UpdateReport& report) {
+  if (options_.guard == GuardAction::kOff) return {};
+  report.warning = guard_.Update(report.routers);
+  if (report.warning.empty() || options_.guard == GuardAction::kWarn) return {};
+  if (options_.guard == GuardAction::kRollBack) return RollBack(report);
+  return Err(ErrorCode::kInternal, "update {}: {}; the newest checkpoint is from before",
+             report.step, report.warning);
+}
+
+Status Trainer::RollBack(UpdateReport& report) {
+  const std::filesystem::path newest = NewestRun(options_.folder);
+  if (newest.empty() || state_.rollbacks == kMaxRollbacks) {
+    return Err(ErrorCode::kInternal, "update {}: {}; {}", report.step, report.warning,
+               newest.empty() ? std::string("there is no checkpoint to go back to yet")
+                              : fmt::format("going back {} times did not help", kMaxRollbacks));
+  }
+  const int rollbacks = state_.rollbacks + 1;
+  const double seconds = state_.seconds;
+  // Weights and moments only: the data that led here is not taken again.
+  OCTET_ASSIGN(state_, LoadRun(newest, Tensors(), options_.identity));
+  RefreshTiles();
+  state_.rollbacks = rollbacks;
+  state_.seconds = seconds;
+  guard_.Forget();
+  report.warning += fmt::format("; going back to update {} with half the rate", state_.step);
+  // At once: a run killed from here on must not go back a second time for the same reason.
+  return Save();
 }
 
 Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
@@ -229,18 +273,16 @@ Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
                  "go back to an earlier checkpoint with a lower rate",
                  report.step, kMaxSkipped);
     }
-    if (options_.guard != GuardAction::kOff) report.warning = guard_.Update(report.routers);
-    if (options_.guard == GuardAction::kStop && !report.warning.empty()) {
-      return Err(ErrorCode::kInternal, "update {}: {}; the newest checkpoint is from before",
-                 report.step, report.warning);
-    }
+    OCTET_TRY(Guard(report));
     const bool last = state_.step == options_.schedule.steps;
     if (IsDue(options_.held_out_every, state_.step) || (last && options_.held_out_every > 0)) {
       OCTET_ASSIGN(report.held_out, HeldOut());
     }
     on_update(report);
     const bool stop = options_.stop != nullptr && options_.stop->load();
-    if (last || stop || IsDue(options_.save_every, state_.step)) {
+    // What the guard may want to go back to must be from before.
+    const bool doubtful = options_.guard == GuardAction::kRollBack && guard_.suspicious();
+    if (last || stop || (IsDue(options_.save_every, state_.step) && !doubtful)) {
       OCTET_TRY(Save());
       saved = state_.step;
     }

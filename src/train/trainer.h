@@ -28,8 +28,9 @@ namespace octet {
 /// What the router's guard does when it finds something.
 enum class GuardAction : uint8_t {
   kOff,
-  kWarn,  // UpdateReport::warning
-  kStop,  // ends the run; the last checkpoint stays
+  kWarn,      // UpdateReport::warning
+  kStop,      // ends the run; the last checkpoint stays
+  kRollBack,  // goes back to the last checkpoint, on with other data and half the rate
 };
 
 /// What linear maps and their gradients are computed in. Weights, sums, the residual stream, norms,
@@ -54,6 +55,13 @@ struct TrainerOptions {
   const std::atomic<bool>* stop = nullptr;      // saves, then ends the run
 };
 
+/// What a source's held-out documents say.
+struct HeldOutValue {
+  double loss = 0;              // nats a token, or the objective's; NaN: there are none
+  double accuracy = 0;          // of pairs and completions
+  std::vector<double> margins;  // ObjectiveValue::margins
+};
+
 /// One update, as metrics.jsonl has it.
 struct UpdateReport {
   int64_t step = 0;  // counted from 1: updates done
@@ -64,10 +72,10 @@ struct UpdateReport {
   int64_t tokens = 0;    // rows so far
   double seconds = 0;    // so far, over all stretches
   double tokens_per_s = 0;
-  double flops_per_s = 0;        // of what learning from these rows needs (TrainingFlops)
-  std::vector<double> held_out;  // per source, nats a token; empty when not measured
-  RouterStatistics routers;      // of the last micro-batch
-  std::string warning;           // of the router's guard; empty: none
+  double flops_per_s = 0;              // of what learning from these rows needs (TrainingFlops)
+  std::vector<HeldOutValue> held_out;  // per source; empty when not measured
+  RouterStatistics routers;            // of the last micro-batch
+  std::string warning;                 // of the router's guard; empty: none
 };
 
 class Trainer {
@@ -96,7 +104,11 @@ class Trainer {
   Trainer(TrainedModel trained, Mixture mixture, TrainerOptions options, int threads,
           const KernelTable& kernels);
   Result<UpdateReport> Update();
-  Result<std::vector<double>> HeldOut();
+  /// Lets the guard judge the update and does what it is to do.
+  Status Guard(UpdateReport& report);
+  Status RollBack(UpdateReport& report);
+  Result<std::vector<HeldOutValue>> HeldOut();
+  Result<HeldOutValue> HeldOutOf(size_t source);
   Status Save();
   void RefreshTiles() {
     if (tiles_ != nullptr) tiles_->Refresh(context_);

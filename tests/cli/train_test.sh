@@ -33,6 +33,7 @@ ExpectCode 0
 Run "$OCTET" tokenizer train text.txt.gz --vocab-size 100000
 ExpectCode 1
 
+printf 'the red cat sees a dog\n<|endoftext|>\na tree\n' >other.txt
 cat >run.toml <<'TOML'
 output = "run"
 tokenizer = "tokenizer.model"
@@ -53,30 +54,42 @@ rate = 0.01
 save-every = 3
 keep = 2
 seed = 3
+held-out-source = ["other=other.txt"]
+sample-every = 5
+sample-prompt = ["the", "a small"]
+sample-tokens = 4
 TOML
 Run "$OCTET" train --config run.toml --log-every 1
 ExpectCode 0
 ExpectEqual "$output" "run/step-00000010"
 ExpectErrors "bits/byte"
+ExpectErrors "other "
+ExpectErrors "a small | "
 ExpectErrors "step 10/10"
 ExpectEqual "$(wc -l <run/metrics.jsonl)" 10
 Run "$OCTET" run -m run/step-00000010 "the small" -n 5 -q
 ExpectCode 0
 
-# Killed at any moment and resumed: the same bytes.
-for wait in 0.05 0.2; do
-  rm -rf cut
-  "$OCTET" train --config run.toml -o cut -q >/dev/null 2>&1 &
+# What it tells beside the checkpoints.
+ExpectEqual "$(head -c 4 run/curves.svg)" "<svg"
+ExpectEqual "$(grep -c '"step":' run/samples.jsonl)" 4
+ExpectEqual "$(grep -ac 'brain.Event:2' run/events.out.tfevents.0.octet)" 1
+
+# Killed ten times at any moments and resumed each time: the same bytes, each update told once.
+for ((kill = 0; kill < 10; ++kill)); do
+  "$OCTET" train --config run.toml -o cut --resume -q >/dev/null 2>&1 &
   pid=$!
-  sleep "$wait"
+  sleep "0.$(printf '%03d' "$(Next 160)")"
   kill -9 "$pid" 2>/dev/null
   wait "$pid" 2>/dev/null
-  Run "$OCTET" train --config run.toml -o cut --resume -q
-  ExpectCode 0
-  Run cmp run/step-00000010/model.safetensors cut/step-00000010/model.safetensors
-  ExpectCode 0
-  ExpectEqual "$(wc -l <cut/metrics.jsonl)" 10
 done
+Run "$OCTET" train --config run.toml -o cut --resume -q
+ExpectCode 0
+Run cmp run/step-00000010/model.safetensors cut/step-00000010/model.safetensors
+ExpectCode 0
+ExpectEqual "$(wc -l <cut/metrics.jsonl)" 10
+Run cmp run/samples.jsonl cut/samples.jsonl
+ExpectCode 0
 
 Run "$OCTET" train --config run.toml
 ExpectCode 1
@@ -90,12 +103,18 @@ ExpectCode 1
 ExpectErrors "did you mean --experts"
 
 # Fine-tuning on chats, then preferences.
-Run "$OCTET" train -m run/step-00000010 --source c=chats.jsonl -o sft --steps 3 --context 64 --batch-tokens 128 -q
+size=(--context 64 --batch-tokens 256 --warmup 1)
+Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o sft --steps 3 "${size[@]}" -q
 ExpectCode 0
-Run "$OCTET" train -m sft/step-00000003 --source p=pairs.jsonl -o dpo --objective dpo --steps 3 --context 64 \
-  --batch-tokens 256 --log-every 1
-ExpectCode 0
-ExpectErrors "preferred"
+for objective in dpo ipo kto orpo simpo; do
+  Run "$OCTET" finetune -m sft/step-00000003 --source p=pairs.jsonl --held-out 2 --held-out-every 3 -o "$objective" \
+    --objective "$objective" --steps 3 "${size[@]}" --log-every 1
+  ExpectCode 0
+  ExpectErrors "step 3: held out  p"
+done
+Run "$OCTET" finetune --source c=chats.jsonl -o x --steps 3
+ExpectCode 1
+ExpectErrors "the model to begin from is missing"
 # Adapters: beside the weights and folded into them they say the same.
 Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o lora --lora-rank 4 --lora-targets q_proj,w2,gate \
   --steps 4 --warmup 1 --rate 0.02 --context 64 --batch-tokens 128 -q
