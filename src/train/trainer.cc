@@ -243,10 +243,9 @@ Status Trainer::Guard(UpdateReport& report) {
 
 Status Trainer::RollBack(UpdateReport& report) {
   const std::filesystem::path newest = NewestRun(options_.folder);
-  if (newest.empty() || state_.rollbacks == kMaxRollbacks) {
-    return Err(ErrorCode::kInternal, "update {}: {}; {}", report.step, report.warning,
-               newest.empty() ? std::string("there is no checkpoint to go back to yet")
-                              : fmt::format("going back {} times did not help", kMaxRollbacks));
+  if (state_.rollbacks == kMaxRollbacks) {
+    return Err(ErrorCode::kInternal, "update {}: {}; going back {} times did not help", report.step,
+               report.warning, kMaxRollbacks);
   }
   const int rollbacks = state_.rollbacks + 1;
   const double seconds = state_.seconds;
@@ -264,6 +263,8 @@ Status Trainer::RollBack(UpdateReport& report) {
 Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
   int skipped = 0;
   int64_t saved = state_.step;
+  if (options_.guard == GuardAction::kRollBack && NewestRun(options_.folder).empty())
+    OCTET_TRY(Save());  // a place to go back to
   while (state_.step < options_.schedule.steps) {
     OCTET_ASSIGN(UpdateReport report, Update());
     skipped = report.skipped ? skipped + 1 : 0;
