@@ -21,8 +21,8 @@ struct Flags {
 std::string Table(const ExpertStudy& study) {
   std::string text;
   for (const ExpertDomain& domain : study.domains) {
-    text += fmt::format("{}: {} tokens, percent of them by expert\nlayer", domain.name,
-                        domain.tokens);
+    text +=
+        fmt::format("{}: {} tokens, percent of them by expert\nlayer", domain.name, domain.tokens);
     for (int32_t e = 0; e < study.experts; ++e) text += fmt::format("{:>7}", e);
     text += "   same first  any in common\n";
     for (int32_t layer = 0; layer < study.layers; ++layer) {
@@ -63,8 +63,7 @@ std::string Json(const ExpertStudy& study) {
 }
 
 Status Run(const Flags& flags) {
-  OCTET_ASSIGN(const ExpertStudy study,
-               StudyExperts(flags.options, [&](const std::string& text) {
+  OCTET_ASSIGN(const ExpertStudy study, StudyExperts(flags.options, [&](const std::string& text) {
                  if (!flags.quiet) fmt::print(stderr, "{}\n", text);
                }));
   OCTET_TRY(WriteOut(flags.json ? Json(study) : Table(study)));

@@ -25,8 +25,8 @@ struct ExpertDomain {
   std::string name;
   int64_t tokens = 0;
   std::vector<double> load;  // [layer, expert] share of the tokens that chose the expert
-  /// [layer] How often consecutive tokens have the same first choice, and share any of their choices
-  /// (Jiang et al. 2024, "Mixtral of Experts", table 5).
+  /// [layer] How often consecutive tokens have the same first choice, and share any of their
+  /// choices (Jiang et al. 2024, "Mixtral of Experts", table 5).
   std::vector<double> same_first, same_any;
 };
 

@@ -25,10 +25,10 @@ std::string HeatMap(const ExpertStudy& study, int32_t layer, double left, double
       svg += fmt::format(
           "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n", x,
           y, kCell - 1, kCellHeight - 1, svg::Shade(share / (2 * even)));
-      svg += svg::Text(x + kCell / 2 - 0.5, y + 12.5, "middle",
-                       fmt::format("font-size=\"9\" fill=\"{}\"",
-                                   share > even * 1.2 ? "#ffffff" : svg::kInk),
-                       fmt::format("{:.0f}", 100 * share));
+      svg += svg::Text(
+          x + kCell / 2 - 0.5, y + 12.5, "middle",
+          fmt::format("font-size=\"9\" fill=\"{}\"", share > even * 1.2 ? "#ffffff" : svg::kInk),
+          fmt::format("{:.0f}", 100 * share));
     }
   }
   return svg;
@@ -59,13 +59,12 @@ svg::Chart Repetitions(const ExpertStudy& study, const char* title, bool any) {
 
 std::string ExpertStudySvg(const ExpertStudy& study, const std::string& title) {
   const double map_width = kCell * study.experts + kGap;
-  const double map_height =
-      kCellHeight * static_cast<double>(study.domains.size()) + kRowGap;
+  const double map_height = kCellHeight * static_cast<double>(study.domains.size()) + kRowGap;
   const int32_t rows = (study.layers + kColumns - 1) / kColumns;
   const double width = kLeft + kColumns * map_width;
-  std::string body = svg::Text(
-      20, 34, "start", fmt::format("font-size=\"18\" font-weight=\"600\" fill=\"{}\"", svg::kInk),
-      title);
+  std::string body =
+      svg::Text(20, 34, "start",
+                fmt::format("font-size=\"18\" font-weight=\"600\" fill=\"{}\"", svg::kInk), title);
   body += svg::Small(20, 54, "start",
                      "Share of the tokens of each text that go to each expert, in percent");
   for (int32_t layer = 0; layer < study.layers; ++layer) {
