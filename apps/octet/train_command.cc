@@ -162,6 +162,10 @@ void AddRouterFlags(CLI::App& command, TrainOptions& o) {
       ->group(group);
   command.add_flag("--balance-per-layer", o.balance_per_layer, "Balance each layer by itself")
       ->group(group);
+  command
+      .add_option("--balance-bias", o.balance_bias,
+                  "Step of the biases that balance experts without a loss; 0: none")
+      ->group(group);
   command.add_option("--router-z", o.router_z, "Coefficient of the router's z-loss")->group(group);
   command.add_option("--router-rate", o.router_rate, "The router's learning rate, as a multiple")
       ->group(group);

@@ -51,7 +51,10 @@ struct TrainOptions {
   std::string objective = "tokens";  // tokens, dpo, ipo, kto, orpo, simpo
   double beta = 0.1, label_smoothing = 0, gamma = 0.5, lambda = 0.1;
   double balance = 0.01, router_z = 0.001;  // coefficients of the router's losses
-  bool balance_per_layer = false;           // instead of pooled over layers as Hugging Face does
+  /// Above 0: after every update each router's bias moves so much towards even loads, and the
+  /// choice of experts goes by it (loss-free balancing; then `balance` is best 0).
+  double balance_bias = 0;
+  bool balance_per_layer = false;  // instead of pooled over layers as Hugging Face does
 
   int64_t steps = 1000;                   // updates in the whole run
   int64_t context = 512;                  // tokens of a sequence

@@ -125,7 +125,7 @@ Result<TrainedModel> BeginNew(const TrainOptions& options, const Tokenizer& toke
     return Err(ErrorCode::kInvalidArgument,
                "adapters stand beside a model's weights; give the model to begin from");
   }
-  const ModelConfig config = ConfigOf(options, tokenizer.vocab_size());
+  ModelConfig config = ConfigOf(options, tokenizer.vocab_size());
   // The one check of shapes, through the words of the file that will hold them.
   Checkpoint checkpoint;
   checkpoint.kind = CheckpointKind::kHuggingFace;
@@ -137,6 +137,9 @@ Result<TrainedModel> BeginNew(const TrainOptions& options, const Tokenizer& toke
     return Err(ErrorCode::kInvalidArgument, "the shape of the model: {}", checked.error().message);
   ThreadPool pool(options.threads);
   OCTET_ASSIGN(Parameters weights, InitialWeights(config, options.seed, pool));
+  if (options.balance_bias > 0) {
+    OCTET_ASSIGN(weights, WithRouterBias(config, std::move(weights)));
+  }
   return TrainWeights(config, std::move(weights));
 }
 
@@ -151,6 +154,11 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
                tokenizer.vocab_size(), config.vocab_size);
   }
   if (options.lora_rank > 0) {
+    if (options.balance_bias > 0) {
+      return Err(ErrorCode::kInvalidArgument,
+                 "balance-bias changes the model's routers, which adapters leave as they are; use "
+                 "balance");
+    }
     const double alpha =
         options.lora_alpha > 0 ? options.lora_alpha : 2 * static_cast<double>(options.lora_rank);
     OCTET_ASSIGN(Adapters adapters,
@@ -159,6 +167,9 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
     return TrainAdapters(std::move(model), std::move(adapters));
   }
   OCTET_ASSIGN(Parameters weights, DecodeWeights(*model));
+  if (options.balance_bias > 0) {
+    OCTET_ASSIGN(weights, WithRouterBias(config, std::move(weights)));
+  }
   ToHalvesPairing(config, weights);
   config.context_len = std::max(config.context_len, options.context);
   return TrainWeights(config, std::move(weights));
@@ -226,6 +237,7 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   t.accumulate = o.accumulate;
   t.clip_norm = o.clip;
   t.average_decay = o.average;
+  t.balance_bias = o.balance_bias;
   t.save_every = o.save_every;
   t.held_out_every = o.held_out_every;
   t.keep = o.keep;

@@ -330,6 +330,16 @@ Status CheckSizes(const ModelConfig& c, const std::string& where) {
   return {};
 }
 
+/// The tensor alone says so, in whatever layout.
+bool HasRouterBias(const Checkpoint& checkpoint, const ModelConfig& config) {
+  if (!config.is_moe()) return false;
+  const TensorSpec bias{TensorRole::kRouterBias, 0, -1, {config.n_experts}};
+  for (const Naming naming : {Naming::kHfSplit, Naming::kMistral, Naming::kGgufMerged}) {
+    if (checkpoint.tensors->Find(PlaceOf(bias, config, naming).name) != nullptr) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
@@ -343,6 +353,7 @@ Result<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
                                                               : FromGguf(checkpoint);
   if (!config) return config;
   OCTET_TRY(CheckSizes(*config, where));
+  config->router_bias = HasRouterBias(checkpoint, *config);
   if (IsEarlyMixtralWindow(*config)) {
     spdlog::warn(
         "{}: sliding window 4096 ignored: Mixtral 8x7B has none, the first configs said otherwise "

@@ -27,6 +27,7 @@ struct ModelConfig {
   double rope_theta = 1e4;
   double rope_scale = 1.0;  // linear position scaling: angle = position * rope_scale * frequency
   bool tied_embeddings = false;
+  bool router_bias = false;  // routers choose by logits + a bias an expert (loss-free balancing)
   RopePairing rope_pairing = RopePairing::kInterleaved;
 
   bool is_moe() const { return n_experts > 0; }

@@ -46,7 +46,7 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   const LinearTask router{&weights.router, acts.ffn_in, acts.router_logits};
   TimedLinear(StepPart::kRouter, {&router, 1}, exact);
   Observe(step, "router_logits", acts.router_logits);
-  Route(acts.router_logits, acts.experts, acts.gate_weights, context);
+  Route(acts.router_logits, weights.router_bias, acts.experts, acts.gate_weights, context);
   if (step.observer != nullptr)
     step.observer->OnRouting(step.layer, acts.experts, acts.gate_weights);
 

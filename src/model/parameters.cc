@@ -15,6 +15,7 @@ constexpr int64_t kAlignFloats = 16;
 View<const float, 1>& VectorOf(Weights& weights, const TensorSpec& spec) {
   if (spec.role == TensorRole::kFinalNorm) return weights.final_norm;
   LayerWeights& layer = weights.layers[static_cast<size_t>(spec.layer)];
+  if (spec.role == TensorRole::kRouterBias) return layer.router_bias;
   return spec.role == TensorRole::kAttnNorm ? layer.attn_norm : layer.ffn_norm;
 }
 
@@ -96,6 +97,20 @@ Result<Parameters> Parameters::Create(const ModelConfig& config, std::string_vie
   parameters.size_ = static_cast<size_t>(offset);
   OCTET_ASSIGN(parameters.buffer_, Buffer::Allocate(parameters.size_ * sizeof(float), what));
   return parameters;
+}
+
+Result<Parameters> WithRouterBias(ModelConfig& config, Parameters weights) {
+  if (!config.is_moe() || config.router_bias) return weights;
+  config.router_bias = true;
+  OCTET_ASSIGN(Parameters extended, Parameters::Create(config, "float weights"));
+  extended.SetZero();
+  size_t from = 0;
+  for (const Parameters::Tensor& tensor : extended.tensors()) {
+    if (tensor.spec.role == TensorRole::kRouterBias) continue;
+    const std::span<const float> values = weights.Of(weights.tensors()[from++]);
+    std::copy(values.begin(), values.end(), extended.Of(tensor).begin());
+  }
+  return extended;
 }
 
 void Parameters::SetZero() { std::memset(buffer_.data(), 0, size_ * sizeof(float)); }

@@ -72,4 +72,8 @@ std::unique_ptr<Model> ModelOver(const ModelConfig& config, Parameters& paramete
 /// The model's weights as floats, whatever they are stored as.
 Result<Parameters> DecodeWeights(const Model& model);
 
+/// The same weights with a bias of zero for every router, which `config` says from then on. As they
+/// are for a dense model and where there is one already.
+Result<Parameters> WithRouterBias(ModelConfig& config, Parameters weights);
+
 }  // namespace octet

@@ -36,6 +36,8 @@ std::string HfName(const TensorSpec& spec) {
       return layer + "post_attention_layernorm.weight";
     case TensorRole::kRouter:
       return layer + "block_sparse_moe.gate.weight";
+    case TensorRole::kRouterBias:
+      return layer + "block_sparse_moe.gate.e_score_correction_bias";
     case TensorRole::kW1:
     case TensorRole::kW2:
     case TensorRole::kW3:
@@ -75,6 +77,8 @@ std::string MistralName(const TensorSpec& spec) {
       return layer + "ffn_norm.weight";
     case TensorRole::kRouter:
       return layer + "feed_forward.gate.weight";
+    case TensorRole::kRouterBias:
+      return layer + "feed_forward.gate.bias";
     case TensorRole::kW1:
       return layer + "feed_forward." + expert + "w1.weight";
     case TensorRole::kW2:
@@ -108,6 +112,8 @@ std::string GgufName(const TensorSpec& spec, bool split) {
       return layer + "ffn_norm.weight";
     case TensorRole::kRouter:
       return layer + "ffn_gate_inp.weight";
+    case TensorRole::kRouterBias:
+      return layer + "exp_probs_b.bias";
     case TensorRole::kW1:
     case TensorRole::kW2:
     case TensorRole::kW3:
@@ -168,6 +174,8 @@ std::vector<TensorSpec> TensorSpecs(const ModelConfig& c) {
     specs.push_back({TensorRole::kWo, layer, -1, {c.d_model, c.q_dim()}});
     specs.push_back({TensorRole::kFfnNorm, layer, -1, {c.d_model}});
     if (c.is_moe()) specs.push_back({TensorRole::kRouter, layer, -1, {c.n_experts, c.d_model}});
+    if (c.is_moe() && c.router_bias)
+      specs.push_back({TensorRole::kRouterBias, layer, -1, {c.n_experts}});
     for (int32_t e = 0; e < c.feed_forwards(); ++e) {
       const int32_t expert = c.is_moe() ? e : -1;
       specs.push_back({TensorRole::kW1, layer, expert, {c.d_ff, c.d_model}});

@@ -21,9 +21,10 @@ enum class TensorRole : uint8_t {
   kWo,
   kFfnNorm,
   kRouter,
-  kW1,  // gate  [d_ff, d_model]
-  kW2,  // down  [d_model, d_ff]
-  kW3,  // up    [d_ff, d_model]
+  kRouterBias,  // [n_experts], with config.router_bias alone
+  kW1,          // gate  [d_ff, d_model]
+  kW2,          // down  [d_model, d_ff]
+  kW3,          // up    [d_ff, d_model]
 };
 
 struct TensorSpec {

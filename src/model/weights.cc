@@ -93,8 +93,9 @@ class ModelLoader {
     const FormatInfo& format = Info(found.info->format);
     const int64_t n = spec.shape[0];
     if (format.block_values != 1) {
-      return Err(ErrorCode::kUnsupported, "{}: norm {} is stored as {}; expected F32, F16 or BF16",
-                 Where(), found.place.name, format.name);
+      return Err(ErrorCode::kUnsupported,
+                 "{}: vector {} is stored as {}; expected F32, F16 or BF16", Where(),
+                 found.place.name, format.name);
     }
     OCTET_ASSIGN(Buffer * copy, AddCopy(n * static_cast<int64_t>(sizeof(float)), found.place.name));
     format.decode(found.bytes.data(), n, copy->as<float>());
@@ -103,7 +104,9 @@ class ModelLoader {
       model_.weights_.final_norm = view;
     } else {
       LayerWeights& layer = model_.weights_.layers[static_cast<size_t>(spec.layer)];
-      (spec.role == TensorRole::kAttnNorm ? layer.attn_norm : layer.ffn_norm) = view;
+      (spec.role == TensorRole::kAttnNorm     ? layer.attn_norm
+       : spec.role == TensorRole::kRouterBias ? layer.router_bias
+                                              : layer.ffn_norm) = view;
     }
     return {};
   }

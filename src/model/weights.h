@@ -19,8 +19,9 @@ namespace octet {
 struct LayerWeights {
   View<const float, 1> attn_norm, ffn_norm;  // [d_model]
   WeightMatrix wq, wk, wv, wo;
-  WeightMatrix router;          // [n_experts, d_model]; empty when dense
-  std::vector<Expert> experts;  // one when dense
+  WeightMatrix router;                    // [n_experts, d_model]; empty when dense
+  View<const float, 1> router_bias = {};  // [n_experts]; empty for most models
+  std::vector<Expert> experts;            // one when dense
 };
 
 struct Weights {

@@ -254,7 +254,7 @@ TEST_F(Grad, RouteThroughTheChosenOnly) {
                                    0.1 * RandomUniform(1, 1, static_cast<uint64_t>(i)));
   std::vector<int32_t> chosen(static_cast<size_t>(rows * k)), first;
   auto f = [&] {
-    Route(Matrix(logits, n), Matrix(chosen, k), Matrix(weights, k), context_);
+    Route(Matrix(logits, n), {}, Matrix(chosen, k), Matrix(weights, k), context_);
     if (first.empty()) first = chosen;
     EXPECT_EQ(chosen, first);
     Loss loss;
@@ -274,7 +274,7 @@ TEST_F(Grad, RouterLossesPooledAndPerLayer) {
   Floats weights(rows * k);
   for (int64_t l = 0; l < layers; ++l) {
     logits.push_back(Random(rows * n, 10 + l, 1.5));
-    Route(Matrix(logits[l], n), Matrix(chosen[l], k), Matrix(weights, k), context_);
+    Route(Matrix(logits[l], n), {}, Matrix(chosen[l], k), Matrix(weights, k), context_);
   }
   for (const bool pooled : {true, false}) {
     const RouterLossOptions options{.balance = 1, .z = 0.25, .pooled = pooled};

@@ -89,7 +89,7 @@ TEST_F(Ops, RouteTakesTheBestFirstAndTheLowerExpertOnTies) {
   const float logits[] = {1, 3, 3, -2, 2, 0, 0, 0};
   std::vector<int32_t> experts(3);
   std::vector<float> weights(3);
-  Route(MakeView(logits, 1, 8), MakeView(experts.data(), 1, 3), MakeView(weights.data(), 1, 3),
+  Route(MakeView(logits, 1, 8), {}, MakeView(experts.data(), 1, 3), MakeView(weights.data(), 1, 3),
         context_);
   EXPECT_EQ(experts, (std::vector<int32_t>{1, 2, 4}));
   const double sum = 2 + std::exp(-1.0);
@@ -98,11 +98,22 @@ TEST_F(Ops, RouteTakesTheBestFirstAndTheLowerExpertOnTies) {
   EXPECT_NEAR(weights[2], std::exp(-1.0) / sum, 1e-7);
 }
 
+TEST_F(Ops, RouteChoosesByTheBiasAndWeighsWithoutIt) {
+  const float logits[] = {1, 3, 2, -2}, bias[] = {2.5f, -4, 0, 0};
+  std::vector<int32_t> experts(2);
+  std::vector<float> weights(2);
+  Route(MakeView(logits, 1, 4), MakeView(bias, 4), MakeView(experts.data(), 1, 2),
+        MakeView(weights.data(), 1, 2), context_);
+  EXPECT_EQ(experts, (std::vector<int32_t>{0, 2}));
+  EXPECT_NEAR(weights[0], 1 / (1 + std::exp(1.0)), 1e-7);
+  EXPECT_NEAR(weights[1], 1 / (1 + std::exp(-1.0)), 1e-7);
+}
+
 TEST_F(Ops, RouteStaysInRangeOnNaN) {
   const std::vector<float> logits(8, NAN);
   std::vector<int32_t> experts(2, -1);
   std::vector<float> weights(2);
-  Route(MakeView(logits.data(), 1, 8), MakeView(experts.data(), 1, 2),
+  Route(MakeView(logits.data(), 1, 8), {}, MakeView(experts.data(), 1, 2),
         MakeView(weights.data(), 1, 2), context_);
   EXPECT_EQ(experts, (std::vector<int32_t>{0, 1}));
 }

@@ -117,6 +117,20 @@ TEST(Convert, TakesDenseModels) {
   EXPECT_EQ(Values(folder / "out"), testing::TinyTensors(config, Naming::kHfSplit));
 }
 
+TEST(Convert, CarriesTheBiasesOfRouters) {
+  const testing::TempFolder folder;
+  ModelConfig config = testing::TinyConfig();
+  config.router_bias = true;
+  const fs::path source = folder.path() / "source", gguf = folder.path() / "m.gguf";
+  testing::WriteTinyCheckpoint(source, config, Naming::kMistral, Format::kF32);
+  MustConvert(source, gguf);
+  MustConvert(gguf, folder.path() / "hf");
+  EXPECT_TRUE(ReadModelConfig(*OpenCheckpoint(gguf))->router_bias);
+  EXPECT_EQ(Values(source).at("layers.1.feed_forward.gate.bias"),
+            Values(folder.path() / "hf")
+                .at("model.layers.1.block_sparse_moe.gate.e_score_correction_bias"));
+}
+
 TEST(Convert, KeepsEveryHashOfTheReferenceFoldersThereAndBack) {
   OCTET_NEEDS_SHARED_DATA();
   const auto models = testing::SharedData() / "reference/models";

@@ -99,7 +99,8 @@ Result<std::pair<std::regex, Format>> ParseOverride(std::string_view text) {
 
 bool AlwaysF32InGguf(TensorRole role) {
   return role == TensorRole::kAttnNorm || role == TensorRole::kFfnNorm ||
-         role == TensorRole::kFinalNorm || role == TensorRole::kRouter;
+         role == TensorRole::kFinalNorm || role == TensorRole::kRouter ||
+         role == TensorRole::kRouterBias;
 }
 
 Format FormatChooser::Choose(std::string_view name, TensorRole role, int32_t layer,

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mapped_file.h"
+#include "train/balance_bias.h"
 
 namespace octet {
 namespace {
@@ -164,6 +165,7 @@ Result<UpdateReport> Trainer::Update() {
   ZeroGradients(optimizer_->tensors(), pool_);
   UpdateReport report;
   int64_t rows = 0;
+  std::vector<int64_t> load;
   double correct = 0, count = 0, flops = 0;
   const double share = 1 / static_cast<double>(batches.size());
   for (const TrainBatch& batch : batches) {
@@ -175,6 +177,8 @@ Result<UpdateReport> Trainer::Update() {
     count += static_cast<double>(value.objective.count);
     rows += static_cast<int64_t>(batch.token.size());
     flops += FlopsOf(batch, trained_);
+    load.resize(value.routers.load.size());
+    for (size_t i = 0; i < load.size(); ++i) load[i] += value.routers.load[i];
     report.routers = std::move(value.routers);
   }
   report.accuracy = count > 0 ? correct / count : 0;
@@ -184,6 +188,8 @@ Result<UpdateReport> Trainer::Update() {
   if (!report.skipped) {
     const bool clips = options_.clip_norm > 0 && report.grad_norm > options_.clip_norm;
     optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, context_);
+    if (options_.balance_bias > 0)
+      UpdateBalanceBias(load, options_.balance_bias, *trained_.weights);
     RefreshTiles();
     if (average_ != nullptr) average_->Update(pool_);
   }
