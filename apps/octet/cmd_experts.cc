@@ -26,9 +26,10 @@ std::string Table(const ExpertStudy& study) {
     for (int32_t e = 0; e < study.experts; ++e) text += fmt::format("{:>7}", e);
     text += "   same first  any in common\n";
     for (int32_t layer = 0; layer < study.layers; ++layer) {
+      const size_t first = static_cast<size_t>(layer) * static_cast<size_t>(study.experts);
       text += fmt::format("{:>5}", layer);
       for (int32_t e = 0; e < study.experts; ++e) {
-        const double share = domain.load[static_cast<size_t>(layer * study.experts + e)];
+        const double share = domain.load[first + static_cast<size_t>(e)];
         text += fmt::format("{:>7.1f}", 100 * share);
       }
       const auto l = static_cast<size_t>(layer);

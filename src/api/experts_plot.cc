@@ -16,11 +16,12 @@ constexpr double kChartHeight = 220;
 std::string HeatMap(const ExpertStudy& study, int32_t layer, double left, double top, bool named) {
   std::string svg = svg::Small(left, top - 6, "start", fmt::format("layer {}", layer));
   const double even = static_cast<double>(study.experts_per_token) / study.experts;
+  const size_t first = static_cast<size_t>(layer) * static_cast<size_t>(study.experts);
   for (size_t d = 0; d < study.domains.size(); ++d) {
     const double y = top + kCellHeight * static_cast<double>(d);
     if (named) svg += svg::Small(left - 8, y + 13, "end", study.domains[d].name);
     for (int32_t e = 0; e < study.experts; ++e) {
-      const double share = study.domains[d].load[static_cast<size_t>(layer * study.experts + e)];
+      const double share = study.domains[d].load[first + static_cast<size_t>(e)];
       const double x = left + kCell * e;
       svg += fmt::format(
           "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n", x,
@@ -68,9 +69,8 @@ std::string ExpertStudySvg(const ExpertStudy& study, const std::string& title) {
   body += svg::Small(20, 54, "start",
                      "Share of the tokens of each text that go to each expert, in percent");
   for (int32_t layer = 0; layer < study.layers; ++layer) {
-    const int32_t column = layer % kColumns;
-    body += HeatMap(study, layer, kLeft + column * map_width, kTop + layer / kColumns * map_height,
-                    column == 0);
+    const int32_t column = layer % kColumns, row = layer / kColumns;
+    body += HeatMap(study, layer, kLeft + column * map_width, kTop + row * map_height, column == 0);
   }
   const double charts = kTop + rows * map_height + 24;
   svg::Chart first = Repetitions(study, "Same first choice as the token before", false);

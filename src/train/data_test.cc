@@ -153,6 +153,25 @@ TEST_F(DataTest, PairsComeTogether) {
   }
 }
 
+TEST_F(DataTest, AHeldOutSourceIsOnlyMeasured) {
+  std::vector<Source> sources;
+  sources.push_back(MakeSource("a", {20, 30}));
+  sources.push_back(MakeSource("b", {10, 12}, DocumentKind::kText, 1, 500));
+  sources.back().weight = 0;
+  sources.back().documents = 0;
+  Mixture mixture = Make(std::move(sources), 16, 24);
+  for (int i = 0; i < 10; ++i) {
+    const TrainBatch batch = *mixture.Next();
+    for (const int32_t id : batch.token) EXPECT_LT(id, 500);
+  }
+  EXPECT_EQ(mixture.cursor().sources.size(), 1u);
+  int64_t taken = 0;
+  const auto held_out = mixture.InOrder(1, 0, 2, taken);
+  ASSERT_TRUE(held_out);
+  EXPECT_EQ(taken, 2);
+  EXPECT_EQ(held_out->token.front(), 500);
+}
+
 TEST_F(DataTest, WhatCannotBeLearnedFromIsAnError) {
   auto refuse = [&](std::vector<Source> sources, int64_t context, int64_t batch) {
     const auto mixture = Mixture::Create(std::move(sources), {3, kVocab, context, batch});
