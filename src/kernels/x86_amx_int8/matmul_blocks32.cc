@@ -13,6 +13,10 @@ struct alignas(64) BlockTiles {
 struct alignas(64) BlockScales {
   __m512 d[8], m[8];
 };
+/// What the epilogue needs of a step's tokens: scales, and the sums of codes as floats.
+struct StepInput {
+  alignas(64) float scale[kChunkTokens][8], sum[kChunkTokens][8];
+};
 struct alignas(64) BlockSums32 {
   int32_t sum[8][kBlockTokens][16];
 };
@@ -23,18 +27,18 @@ struct FloatScales {
   using Tiles = BlockTiles;
   using Scales = BlockScales;
   using Sums = BlockSums32;
+  using Input = StepInput;
   static constexpr Layout kLayout = kWeightLayout;
   static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
   static constexpr Activations kActivations = Activations::kInt8Per32;
   static constexpr int kDepth = 32;
   static constexpr int kMinTokens = 17;  // Q8_0: 16 tokens 330 ns, the vector kernel 310
 
-  /// The blocks' sums as floats.
-  static void PairSums(const ActivationBlock& x, int32_t* pair) {
+  static void ReadToken(const ActivationBlock& x, int64_t t, StepInput* input) {
+    _mm256_store_ps(input->scale[t], _mm256_load_ps(x.scale32));
     if constexpr (kMins) {
       const __m128i sums = _mm_load_si128(reinterpret_cast<const __m128i*>(x.sum32));
-      _mm256_store_ps(reinterpret_cast<float*>(pair),
-                      _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(sums)));
+      _mm256_store_ps(input->sum[t], _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(sums)));
     }
   }
 
@@ -62,25 +66,27 @@ struct FloatScales {
 
   /// Two blocks of 32 a quarter; the sums of the two before are stored first.
   template <bool kBoth>
-  static void Products(const ActivationBlock* x, const BlockTiles& tiles, int quarter,
-                       BlockSums32* sums, BlockSums32* before) {
+  static inline __attribute__((always_inline)) void Products(const TokenTiles* x,
+                                                             const BlockTiles& tiles, int quarter,
+                                                             BlockSums32* sums,
+                                                             BlockSums32* before) {
     const int b = 2 * quarter, last = (b + 6) % 8;
     BlockSums32* out = quarter == 0 ? before : sums;
     OCTET_TILE_LOAD(6, tiles.weight[b], 64);
-    OCTET_TILE_LOAD(4, x->q + 32 * b, sizeof(ActivationBlock));
+    OCTET_TILE_LOAD(4, x[0][quarter], 64);
     OCTET_TILE_STORE(0, out->sum[last], 64);
     OCTET_TILE_ZERO(0);
     OCTET_TILE_DOT_SS(0, 4, 6);
-    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[16].q + 32 * b, sizeof(ActivationBlock));
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[1][quarter], 64);
     OCTET_TILE_STORE(1, out->sum[last] + 16, 64);
     OCTET_TILE_ZERO(1);
     if constexpr (kBoth) OCTET_TILE_DOT_SS(1, 5, 6);
     OCTET_TILE_LOAD(7, tiles.weight[b + 1], 64);
-    OCTET_TILE_LOAD(4, x->q + 32 * b + 32, sizeof(ActivationBlock));
+    OCTET_TILE_LOAD(4, &x[0][quarter][0][32], 64);
     OCTET_TILE_STORE(2, out->sum[last + 1], 64);
     OCTET_TILE_ZERO(2);
     OCTET_TILE_DOT_SS(2, 4, 7);
-    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[16].q + 32 * b + 32, sizeof(ActivationBlock));
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, &x[1][quarter][0][32], 64);
     OCTET_TILE_STORE(3, out->sum[last + 1] + 16, 64);
     OCTET_TILE_ZERO(3);
     if constexpr (kBoth) OCTET_TILE_DOT_SS(3, 5, 7);
@@ -93,24 +99,21 @@ struct FloatScales {
     OCTET_TILE_STORE(3, sums->sum[7] + 16, 64);
   }
 
-  /// Rows [first, first + n) of the 32, rounded as quant/integer_dot.h says.
+  /// Rows [first, first + 8) of the 32, rounded as quant/integer_dot.h says.
   static inline __attribute__((always_inline)) void EpilogueRows(const Pending<FloatScales>& p,
-                                                                 int64_t first, int64_t n) {
+                                                                 int64_t first) {
     __m512 d[8];
     for (int b = 0; b < 8; ++b) d[b] = p.scales->d[b];
-    const ActivationBlock* x = p.input->block + p.token + first;
-    const int32_t(*pair)[8] = p.input->pair + p.token + first;
+    const float(*scale)[8] = p.input->scale + p.token + first;
+    const float(*codes)[8] = p.input->sum + p.token + first;
     float(*acc)[16] = p.acc + p.token + first;
-    for (int64_t i = 0; i < n; ++i) {
+    for (int i = 0; i < 8; ++i) {
       __m512 sum = _mm512_load_ps(acc[i]);
       for (int b = 0; b < 8; ++b) {
         const __m512i isum = _mm512_load_si512(p.sums->sum[b][first + i]);
         __m512 v = _mm512_mul_ps(d[b], _mm512_cvtepi32_ps(isum));
-        if constexpr (kMins) {
-          const __m512 codes = _mm512_castsi512_ps(_mm512_set1_epi32(pair[i][b]));
-          v = _mm512_fmadd_ps(p.scales->m[b], codes, v);
-        }
-        sum = _mm512_fmadd_ps(v, _mm512_set1_ps(x[i].scale32[b]), sum);
+        if constexpr (kMins) v = _mm512_fmadd_ps(p.scales->m[b], _mm512_set1_ps(codes[i][b]), v);
+        sum = _mm512_fmadd_ps(v, _mm512_set1_ps(scale[i][b]), sum);
       }
       _mm512_store_ps(acc[i], sum);
     }

@@ -1,7 +1,7 @@
 // Prompts: panels times many tokens on AMX, the walk that all formats share.
 //
-// The work is a row of units (step, panel), steps outermost so that a step's activations stay in
-// the first-level cache for a group of panels. Within a unit tokens pass 32 at a time, a block.
+// The work is a row of units (step, panel), steps outermost so that a step's activations stay near
+// (64 KiB of 256 tokens) for a group of panels. Within a unit tokens pass 32 at a time, a block.
 // Tile products, the float epilogue of a block before and the unpacking of the unit after are three
 // independent streams; they alternate in quarters, because the core's window is too short to find
 // them by itself. Two waits must not come between them, or nothing overlaps: a tile store waits 52
@@ -11,17 +11,18 @@
 //
 // A scheme S says how sums are formed and turned into floats:
 //   Tiles, Scales, Sums             one unit's unpacked weights; its scales; 32 tokens' sums
+//   Input                           what the epilogue needs of a step's tokens
 //   kLayout, kMainBytes, kTailBytes, kDepth (bytes of k a product)
 //   kActivations                    what the products read
 //   kMinTokens                      from which the vector kernels are slower: tiles cost the same
 //                                   for 4 rows as for 16
-//   PairSums(block, pair[8])        what the epilogue needs of a token's codes
+//   ReadToken(block, t, input)      fills it in
 //   ReadScales, Unpack              of a unit, the latter by quarters of 64 k
 //   kDelay                          blocks from products to epilogue: 2; 1 where sums are large
 //   Products                        tile instructions of 32 tokens (kBoth) or 16, by quarters; the
 //                                   sums in a tile are stored when it is needed for others
 //   Flush                           stores the last sums
-//   EpilogueRows                    sums to floats, some tokens of a Pending
+//   EpilogueRows                    sums to floats, eight tokens of a Pending
 #pragma once
 
 #include "kernels/x86_amx_int8/tiles.h"
@@ -30,115 +31,111 @@ namespace octet {
 namespace {
 
 constexpr int64_t kGroupPanels = 16;   // panels that share a step's activations
-constexpr int64_t kChunkTokens = 128;  // tokens that share an unpacked unit
-constexpr int kBlockTokens = 32;       // two tiles of activations
+constexpr int64_t kChunkTokens = 256;  // the most tokens that share an unpacked unit
+constexpr int64_t kTileTokens = 16;
+constexpr int kBlockTokens = 32;  // two tiles of activations
 
-/// What is constant over a step and chunk of tokens.
-struct StepInput {
-  const ActivationBlock* block;  // [tokens]
-  alignas(64) int32_t pair[kChunkTokens][8];
-  ActivationBlock padded[kBlockTokens];  // the last tokens, where they do not fill 32
-};
+/// 16 tokens of a step as tiles A, 64 of k each.
+using TokenTiles = int8_t[4][kTileTokens][64];
 
 /// Memory of one call, in MatmulArgs::scratch. Two units' tiles are alive, the one that is
 /// multiplied and the one that is unpacked, and the scales and inputs of up to two more, whose
 /// epilogues wait.
 template <class S>
 struct Work {
+  alignas(64) TokenTiles x[kChunkTokens / kTileTokens];
   typename S::Tiles tiles[2];
   typename S::Scales scales[4];
   typename S::Sums sums[2];
-  StepInput input[4];
+  typename S::Input input[4];
   alignas(64) std::byte step[4608];  // a repacked step, for row-major weights
   alignas(64) float acc[kGroupPanels][kChunkTokens][16];
 };
 
-/// Up to 32 tokens of a unit that wait for their epilogue.
+/// 32 tokens of a unit, or the 16 that are left, which wait for their epilogue. Where there are
+/// fewer, the rest are zeros.
 template <class S>
 struct Pending {
   const typename S::Scales* scales = nullptr;
   const typename S::Sums* sums = nullptr;
-  const StepInput* input = nullptr;
+  const typename S::Input* input = nullptr;
   float (*acc)[16] = nullptr;
   int64_t token = 0;
   int64_t count = 0;
 };
 
-/// One of four equal shares of the tokens that wait.
-template <class S>
-inline __attribute__((always_inline)) void EpilogueQuarter(const Pending<S>& p, int quarter) {
-  if (p.count == kBlockTokens) {
-    S::EpilogueRows(p, 8 * quarter, 8);
-  } else if (p.count > 8 * quarter) {
-    const int64_t left = p.count - 8 * quarter;
-    S::EpilogueRows(p, 8 * quarter, left < 8 ? left : 8);
-  }
-}
-
-/// The sums that the epilogue needs; the last tokens copied, where they do not fill 32.
-template <class S>
-void PrepareInput(const ActivationBlock* block, int64_t tokens, StepInput* input) {
-  input->block = block;
-  for (int64_t t = 0; t < tokens; ++t) S::PairSums(block[t], input->pair[t]);
-  const int64_t last = tokens / kBlockTokens * kBlockTokens;
-  for (int64_t t = last; t < tokens; ++t) input->padded[t - last] = block[t];
-}
-
 /// The units of one group of panels and chunk of tokens.
 template <class S>
 class UnitLoop {
  public:
-  UnitLoop(const MatmulArgs& args, Work<S>* work, int64_t row, int64_t token)
+  UnitLoop(const MatmulArgs& args, Work<S>* work, int64_t row, int64_t token, int64_t tokens)
       : args_(args),
         work_(work),
         row_(row),
         token_(token),
-        tokens_(Least(args.tokens - token, kChunkTokens)),
+        tokens_(tokens),
+        padded_((tokens + kTileTokens - 1) / kTileTokens * kTileTokens),
         panels_(Least((args.rows - row + kPanelRows - 1) / kPanelRows, kGroupPanels)),
         steps_((args.cols + kPanelStep - 1) / kPanelStep),
         unpack_share_(static_cast<int>((4 * kBlockTokens + tokens_ - 1) / tokens_)) {}
 
   void Run() {
     for (int64_t p = 0; p < panels_; ++p) {
-      for (int64_t t = 0; t < tokens_; ++t) _mm512_store_ps(work_->acc[p][t], _mm512_setzero_ps());
+      for (int64_t t = 0; t < padded_; ++t) _mm512_store_ps(work_->acc[p][t], _mm512_setzero_ps());
     }
     StartUnpacking(0);
     for (int quarter = 0; quarter < 4; ++quarter) Unpack(quarter);
-    for (int64_t unit = 0; unit < steps_ * panels_; ++unit) RunUnit(unit);
-    S::Flush(&work_->sums[(block_ + 1) % 2]);
-    if (S::kDelay == 2 && pending_.count > 0) S::EpilogueRows(pending_, 0, pending_.count);
-    if (waiting_.count > 0) S::EpilogueRows(waiting_, 0, waiting_.count);
-    for (int64_t p = 0; p < panels_; ++p) {
-      for (int64_t t = 0; t < tokens_; ++t) Store(p, t);
+    int64_t unit = 0;
+    for (int64_t s = 0; s < steps_; ++s) {
+      PrepareStep(s);
+      for (int64_t panel = 0; panel < panels_; ++panel) RunUnit(unit++, s, panel);
     }
+    S::Flush(&work_->sums[(block_ + 1) % 2]);
+    if (S::kDelay == 2) FinishEpilogue(pending_);
+    FinishEpilogue(waiting_);
+    for (int64_t t = 0; t < tokens_; ++t) StoreToken(t);
   }
 
  private:
   static int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-  void RunUnit(int64_t unit) {
-    const int64_t s = unit / panels_, panel = unit % panels_;
-    StepInput& input = work_->input[s % 4];
-    if (panel == 0) {
-      PrepareInput<S>(args_.xq + s * args_.xq_tokens + token_, tokens_, &input);
+  /// Tokens into tiles; those missing in the last tile are zeros.
+  void PrepareStep(int64_t s) {
+    const ActivationBlock* block = args_.xq + s * args_.xq_tokens + token_;
+    typename S::Input* input = &work_->input[s % 4];
+    for (int64_t t = 0; t < tokens_; ++t) {
+      TokenTiles& x = work_->x[t / kTileTokens];
+      for (int i = 0; i < 4; ++i) {
+        _mm512_store_si512(x[i][t % kTileTokens], _mm512_load_si512(block[t].q + 64 * i));
+      }
+      S::ReadToken(block[t], t, input);
     }
+    for (int64_t t = tokens_; t < padded_; ++t) {
+      TokenTiles& x = work_->x[t / kTileTokens];
+      for (int i = 0; i < 4; ++i) {
+        _mm512_store_si512(x[i][t % kTileTokens], _mm512_setzero_si512());
+      }
+    }
+  }
+
+  void RunUnit(int64_t unit, int64_t s, int64_t panel) {
     const auto& tiles = work_->tiles[unit % 2];
     const bool more = unit + 1 < steps_ * panels_;
     if (more) StartUnpacking(unit + 1);
     unpacked_ = more ? 0 : 4;
-    for (int64_t t = 0; t < tokens_; t += kBlockTokens) {
-      const int64_t count = Least(tokens_ - t, kBlockTokens);
-      const ActivationBlock* x = count == kBlockTokens ? input.block + t : input.padded;
+    for (int64_t t = 0; t < padded_; t += kBlockTokens) {
+      const int64_t count = Least(padded_ - t, kBlockTokens);
       auto* sums = &work_->sums[block_ % 2];
       auto* before = &work_->sums[(block_ + 1) % 2];
       ++block_;
       if (S::kDelay == 1) Advance({});
-      if (count > 16) {
-        RunBlock<true>(x, tiles, sums, before);
+      if (count == kBlockTokens) {
+        RunBlock<true>(&work_->x[t / kTileTokens], tiles, sums, before);
       } else {
-        RunBlock<false>(x, tiles, sums, before);
+        RunBlock<false>(&work_->x[t / kTileTokens], tiles, sums, before);
       }
-      const Pending<S> now = {&work_->scales[unit % 4], sums, &input, work_->acc[panel], t, count};
+      const Pending<S> now = {&work_->scales[unit % 4], sums, &work_->input[s % 4],
+                              work_->acc[panel],        t,    count};
       if (S::kDelay == 1) {
         waiting_ = now;
       } else {
@@ -153,33 +150,46 @@ class UnitLoop {
     waiting_ = next;
   }
 
+  static void FinishEpilogue(const Pending<S>& p) {
+    for (int64_t row = 0; row < p.count; row += 8) S::EpilogueRows(p, row);
+  }
+
   template <bool kBoth>
-  void RunBlock(const ActivationBlock* x, const typename S::Tiles& tiles, typename S::Sums* sums,
+  void RunBlock(const TokenTiles* x, const typename S::Tiles& tiles, typename S::Sums* sums,
                 typename S::Sums* before) {
+    const Pending<S> pending = pending_;
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
       S::template Products<kBoth>(x, tiles, quarter, sums, before);
-      EpilogueQuarter<S>(pending_, quarter);
+      if (8 * quarter < pending.count) S::EpilogueRows(pending, 8 * quarter);
     }
     for (int i = 0; i < unpack_share_ && unpacked_ < 4; ++i) Unpack(unpacked_++);
   }
 
+  struct UnitPlace {
+    const std::byte *main, *tail;
+  };
+
+  UnitPlace PlaceOf(int64_t unit) const {
+    const int64_t s = unit / panels_, panel = unit % panels_;
+    constexpr int64_t kStepBytes = S::kMainBytes + S::kTailBytes;
+    const int64_t panel_bytes = (steps_ * kStepBytes + 63) / 64 * 64;
+    const int64_t partner = s % 2, mains = s + 1 < steps_ || partner == 1 ? 2 : 1;
+    const std::byte* pair =
+        args_.w + (row_ / kPanelRows + panel) * panel_bytes + (s - partner) * kStepBytes;
+    return {pair + partner * S::kMainBytes, pair + mains * S::kMainBytes + partner * S::kTailBytes};
+  }
+
   /// Finds the unit's weights and reads its scales; Unpack then takes it quarter by quarter.
   void StartUnpacking(int64_t unit) {
-    const int64_t s = unit / panels_, panel = unit % panels_;
     unit_ = unit;
     if (S::kLayout == Layout::kPanel16) {
-      const int64_t step_bytes = S::kMainBytes + S::kTailBytes;
-      const int64_t panel_bytes = (steps_ * step_bytes + 63) / 64 * 64;
-      const int64_t partner = s % 2, mains = s + 1 < steps_ || partner == 1 ? 2 : 1;
-      const std::byte* pair =
-          args_.w + (row_ / kPanelRows + panel) * panel_bytes + (s - partner) * step_bytes;
-      main_ = pair + partner * S::kMainBytes;
-      tail_ = pair + mains * S::kMainBytes + partner * S::kTailBytes;
+      place_ = unit == 0 ? PlaceOf(0) : next_;
+      next_ = PlaceOf(Least(unit + 1, steps_ * panels_ - 1));
     } else {
-      Repack(s, row_ + panel * kPanelRows);
+      Repack(unit / panels_, row_ + unit % panels_ * kPanelRows);
     }
-    S::ReadScales(main_, tail_, &work_->scales[unit % 4]);
+    S::ReadScales(place_.main, place_.tail, &work_->scales[unit % 4]);
   }
 
   void Repack(int64_t s, int64_t row) {
@@ -189,50 +199,55 @@ class UnitLoop {
                                            s * (S::kMainBytes + S::kTailBytes) / kPanelRows
                                      : nullptr;
     }
-    main_ = work_->step;
-    tail_ = work_->step + S::kMainBytes;
+    place_ = {work_->step, work_->step + S::kMainBytes};
     args_.pack(rows, (args_.cols - s * kPanelStep) / 32, work_->step, work_->step + S::kMainBytes);
   }
 
   void Unpack(int quarter) {
     if (S::kLayout == Layout::kPanel16) {
-      // The same step of the next panel comes next; asked for in parts, as a core waits for few
-      // lines at a time.
-      constexpr int64_t kStepBytes = S::kMainBytes + S::kTailBytes;
-      const std::byte* next = main_ + (steps_ * kStepBytes + 63) / 64 * 64;
-      for (int64_t i = quarter * kStepBytes / 4; i < (quarter + 1) * kStepBytes / 4; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(next + i), _MM_HINT_T0);
+      // The unit after; asked for in parts, as a core waits for few lines at a time.
+      constexpr int64_t kLines = S::kMainBytes / 64;
+      for (int64_t i = quarter * kLines / 4; i < (quarter + 1) * kLines / 4; ++i) {
+        _mm_prefetch(reinterpret_cast<const char*>(next_.main + 64 * i), _MM_HINT_T0);
       }
+      if (quarter == 0) _mm_prefetch(reinterpret_cast<const char*>(next_.tail), _MM_HINT_T0);
     }
-    S::Unpack(main_, work_->scales[unit_ % 4], quarter, &work_->tiles[unit_ % 2]);
+    S::Unpack(place_.main, work_->scales[unit_ % 4], quarter, &work_->tiles[unit_ % 2]);
   }
 
-  void Store(int64_t panel, int64_t t) {
-    const int64_t row = row_ + panel * kPanelRows, rows = args_.rows - row;
-    const auto mask = static_cast<__mmask16>(rows >= 16 ? 0xffff : (1u << rows) - 1);
-    _mm512_mask_storeu_ps(args_.y + (token_ + t) * args_.y_stride + row, mask,
-                          _mm512_load_ps(work_->acc[panel][t]));
+  void StoreToken(int64_t t) {
+    float* y = args_.y + (token_ + t) * args_.y_stride + row_;
+    for (int64_t p = 0; p < panels_; ++p) {
+      const int64_t rows = args_.rows - row_ - p * kPanelRows;
+      const auto mask = static_cast<__mmask16>(rows >= 16 ? 0xffff : (1u << rows) - 1);
+      _mm512_mask_storeu_ps(y + p * kPanelRows, mask, _mm512_load_ps(work_->acc[p][t]));
+    }
   }
 
   const MatmulArgs& args_;
   Work<S>* work_;
-  const int64_t row_, token_, tokens_, panels_, steps_;
+  const int64_t row_, token_, tokens_, padded_, panels_, steps_;
   // Their sums are in memory; and on their way there.
   Pending<S> pending_, waiting_;
   int64_t block_ = 0;
   const int unpack_share_;  // quarters of the next unit to unpack beside a block
   int unpacked_ = 4;        // and how many are done
-  // The unit being unpacked.
+  // The unit being unpacked, and where the one after lies.
   int64_t unit_ = 0;
-  const std::byte *main_ = nullptr, *tail_ = nullptr;
+  UnitPlace place_ = {}, next_ = {};
 };
 
 template <class S>
 void MatmulTiles(const MatmulArgs& args) {
   ConfigureTiles(S::kDepth);
-  for (int64_t token = 0; token < args.tokens; token += kChunkTokens) {
+  // Chunks of equal size: a small one would have little to unpack for.
+  const int64_t chunks = (args.tokens + kChunkTokens - 1) / kChunkTokens;
+  const int64_t tiles = (args.tokens + kTileTokens - 1) / kTileTokens;
+  const int64_t most = chunks == 0 ? 0 : (tiles + chunks - 1) / chunks * kTileTokens;
+  for (int64_t token = 0; token < args.tokens; token += most) {
+    const int64_t left = args.tokens - token, tokens = left < most ? left : most;
     for (int64_t row = 0; row < args.rows; row += kGroupPanels * kPanelRows) {
-      UnitLoop<S>(args, reinterpret_cast<Work<S>*>(args.scratch), row, token).Run();
+      UnitLoop<S>(args, reinterpret_cast<Work<S>*>(args.scratch), row, token, tokens).Run();
     }
   }
   ReleaseTiles();
