@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "cpu/placement.h"
 
 namespace octet {
 namespace {
@@ -48,15 +49,20 @@ constexpr uint64_t JobOf(uint64_t state) { return state / kNextJob; }
 
 }  // namespace
 
-// Threads are not pinned: a process does not know its neighbours, and two programs pinned to the
-// same cores are worse than any migration. Spinning keeps a worker where it is during a step.
 struct ThreadPool::Impl {
   explicit Impl(int n) : threads(n) {
     // Longer than the serial gaps within a step (norms, routing), shorter than a pause a user
     // notices; almost nothing when the threads outnumber the cores and would steal from each other.
     spin = threads <= UsableCores() ? std::chrono::microseconds(200) : std::chrono::microseconds(2);
+    // The caller is worker 0 and not ours to pin; the system leaves it the core that is free.
+    std::vector<std::vector<int>> places;
+    if (ShouldPin(n)) places = PlaceWorkers(n);
+    places.resize(static_cast<size_t>(n));
     for (int worker = 1; worker < n; ++worker) {
-      workers.emplace_back([this, worker] { WorkerLoop(worker); });
+      workers.emplace_back([this, worker, place = places[static_cast<size_t>(worker)]] {
+        PinThisThread(place);
+        WorkerLoop(worker);
+      });
     }
   }
 

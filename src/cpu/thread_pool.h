@@ -8,8 +8,10 @@
 
 namespace octet {
 
-/// Owns `threads - 1` workers; the caller is worker 0. Work must be split by shape, never by the
-/// number of threads, so that results do not depend on it.
+/// Owns `threads - 1` workers; the caller is worker 0. Workers keep to a core each where
+/// cpu/placement.h says so, so that on machines of several NUMA nodes what they touch first stays
+/// near them. Between jobs they spin for a moment, then sleep. Work must be split by shape, never
+/// by the number of threads, so that results do not depend on it.
 class ThreadPool {
  public:
   /// `threads` ≤ 0: one a physical core this process may use (affinity and cgroup quota respected).

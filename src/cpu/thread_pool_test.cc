@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -54,6 +55,19 @@ TEST(ThreadPool, StaysCorrectWithManyMoreThreadsThanCores) {
     values.swap(next);
   }
   EXPECT_EQ(values, std::vector<int64_t>(256, 300));
+}
+
+TEST(ThreadPool, RunsEveryTaskWhetherPinnedOrNot) {
+  for (const char* pin : {"1", "0"}) {
+    ASSERT_EQ(setenv("OCTET_PIN", pin, 1), 0);
+    for (const int threads : {2, 64}) {
+      ThreadPool pool(threads);
+      std::vector<int> calls(100, 0);
+      pool.ParallelFor(100, [&](int64_t task, int) { ++calls[task]; });
+      EXPECT_EQ(calls, std::vector<int>(100, 1)) << threads << " threads, OCTET_PIN=" << pin;
+    }
+  }
+  unsetenv("OCTET_PIN");
 }
 
 TEST(ThreadPool, WakesWorkersThatSleep) {
