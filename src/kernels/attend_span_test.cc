@@ -69,10 +69,12 @@ float AddProducts(const float* a, const float* b, float acc) {
 }
 
 float Exp2(float x) {
-  const float f = x - std::floor(x);
+  const float whole = std::floor(x);
+  float f = x - whole;
+  while (static_cast<double>(f) + whole > x) f = std::nextafter(f, -1.0f);  // rounded down
   float p = kExp2Poly[0];
   for (int i = 1; i < kExp2Terms; ++i) p = std::fma(p, f, kExp2Poly[i]);
-  return std::ldexp(p, static_cast<int>(std::max(std::floor(x), -1000.0f)));
+  return std::ldexp(p, static_cast<int>(std::max(whole, -1000.0f)));
 }
 
 std::vector<float> RandomFloats(int64_t n, uint64_t stream) {

@@ -145,7 +145,7 @@ constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f
 /// key positions), even and odd ones each a chain of fmas from 0, their sum added to the
 /// accumulator; subnormal terms and sums are 0. A key that a row may not see has p_j = 0, so its
 /// value must be finite. Rows see the same operations alone and together, whatever the pages.
-///   Exp2(x): f = x - floor(x), Horner over kExp2Poly by fmas, times 2^floor(x).
+///   Exp2(x): f = x - floor(x), rounded down, Horner over kExp2Poly by fmas, times 2^floor(x).
 struct AttendSpanArgs {
   const float* q;                 // row r, head h at q + r·q_stride + h·head_dim
   int64_t q_stride;               // in elements

@@ -102,17 +102,29 @@ class Span {
 
   /// Where the chunk's keys and values lie; zeros where they are walked but not seen.
   void FindRows(const Range& range, const std::byte** keys, const std::byte** values) {
-    for (int32_t j = 0; j < kSpanChunk; ++j) keys[j] = values[j] = work_.zeros;
+    for (int32_t j = 0; j < range.begin; ++j) keys[j] = values[j] = work_.zeros;
+    for (int32_t j = range.end > 0 ? range.end : 0; j < kSpanChunk; ++j)
+      keys[j] = values[j] = work_.zeros;
     int64_t page = (range.base + range.begin) / args_.page_tokens;
     int64_t token = (range.base + range.begin) % args_.page_tokens;
-    for (int32_t j = range.begin; j < range.end; ++j) {
+    for (int32_t j = range.begin; j < range.end; ++page, token = 0) {
       const int64_t offset = args_.head_offset + token * args_.row_bytes;
-      keys[j] = args_.k_pages[page] + offset;
-      values[j] = args_.v_pages[page] + offset;
-      if (++token == args_.page_tokens) {
-        token = 0;
-        ++page;
-      }
+      const auto n = static_cast<int32_t>(Least(args_.page_tokens - token, range.end - j));
+      FillRows(args_.k_pages[page] + offset, n, keys + j);
+      FillRows(args_.v_pages[page] + offset, n, values + j);
+      j += n;
+    }
+  }
+
+  /// Addresses of n rows side by side.
+  void FillRows(const std::byte* first, int32_t n, const std::byte** rows) const {
+    const __m512i eight = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m512i step = _mm512_set1_epi64(8 * args_.row_bytes);
+    __m512i next = _mm512_add_epi64(_mm512_set1_epi64(reinterpret_cast<int64_t>(first)),
+                                    _mm512_mullo_epi64(eight, _mm512_set1_epi64(args_.row_bytes)));
+    for (int32_t i = 0; i < n; i += 8, next = _mm512_add_epi64(next, step)) {
+      const auto mask = static_cast<__mmask8>(n - i >= 8 ? 0xff : (1u << (n - i)) - 1);
+      _mm512_mask_storeu_epi64(rows + i, mask, next);
     }
   }
 

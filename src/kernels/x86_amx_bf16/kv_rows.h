@@ -44,48 +44,56 @@ struct RowsQ8 {
   }
 };
 
-// Sixteenths of a row that each piece of work on a chunk asks for: 512 rows over 256 keys
-// converted, 32 products of keys, 8 softmaxes of 32 keys, 256 pairs of values converted and 16
-// products (head_dim 128; larger ones are done asking earlier). By measurement, flat.
+// Shares of the next chunk that each piece of work on a chunk asks for, in units of 1 / kAskUnits:
+// 256 keys converted, 32 products of keys, 8 softmaxes of 32 keys, 256 pairs of values converted
+// and 16 products (head_dim 128; larger ones are done asking earlier). By measurement, flat.
+constexpr int32_t kAskUnits = 8192;
 constexpr int32_t kAskPerKey = 8, kAskPerKeyProduct = 32, kAskPerSoftmax = 128, kAskPerValues = 12,
                   kAskPerValueProduct = 64;
 
 /// Asks for the rows of the chunk after this one, spread evenly over the work on this one: memory
-/// is the slower side of decoding, and rests whenever nothing is asked of it. Rows are taken from
-/// kStrips runs in turn, so that the hardware's own prefetcher follows as many pages at once: one
-/// sequential stream gets 0.6 of what memory gives.
+/// is the slower side of decoding, and rests whenever nothing is asked of it. Lines are taken from
+/// kStrips runs of rows in turn, so that the hardware's own prefetcher follows as many pages at
+/// once: one sequential stream gets 0.6 of what memory gives. Rows of a run count as side by side,
+/// which they are in pages of a multiple of kStripKeys; in others a wrong line is asked for.
 class NextChunk {
  public:
   void Start(const std::byte* const* keys, const std::byte* const* values, int64_t row_bytes) {
-    rows_[0] = keys;
-    rows_[1] = values;
-    row_bytes_ = row_bytes;
-    next_ = 0;
+    for (int32_t i = 0; i < kChunkStrips; ++i) {
+      strips_[i] = keys[i * kStripKeys];
+      strips_[kChunkStrips + i] = values[i * kStripKeys];
+    }
+    bytes_ = kStripKeys * row_bytes;
+    const auto lines = static_cast<int32_t>(2 * kChunkStrips * ((bytes_ + 63) / 64));
+    units_ = lines < kAskUnits ? kAskUnits / lines : 1;
+    first_ = next_ = 0;
+    offset_ = 0;
     credit_ = 0;
   }
-  void Stop() { next_ = 2 * kSpanChunk; }
+  void Stop() { first_ = 2 * kChunkStrips; }
   /// Asks for all that is left: before the first chunk, which nobody asked for earlier.
-  void AskAll() { Ask(16 * 2 * kSpanChunk); }
-  /// Asks for `sixteenths` / 16 rows more.
-  void Ask(int32_t sixteenths) {
-    for (credit_ += sixteenths; credit_ >= 16; credit_ -= 16) {
-      if (next_ >= 2 * kSpanChunk) return;
-      const int32_t i = next_ % kSpanChunk;
-      const std::byte* row =
-          rows_[next_ / kSpanChunk][i % kStrips * (kSpanChunk / kStrips) + i / kStrips];
-      ++next_;
-      for (int64_t b = 0; b < row_bytes_; b += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(row + b), _MM_HINT_T1);
-      }
+  void AskAll() { Ask(1 << 30); }
+  /// Asks for `units` / kAskUnits of the chunk more.
+  void Ask(int32_t units) {
+    for (credit_ += units; credit_ >= units_; credit_ -= units_) {
+      if (first_ >= 2 * kChunkStrips) return;
+      _mm_prefetch(reinterpret_cast<const char*>(strips_[first_ + next_] + offset_), _MM_HINT_T1);
+      if (++next_ < kStrips) continue;
+      next_ = 0;
+      offset_ += 64;
+      if (offset_ < bytes_) continue;
+      offset_ = 0;
+      first_ += kStrips;
     }
   }
 
  private:
-  static constexpr int32_t kStrips = 8;
-  const std::byte* const* rows_[2] = {};
-  int64_t row_bytes_ = 0;
-  int32_t next_ = 0;
-  int32_t credit_ = 0;
+  static constexpr int32_t kStripKeys = 16, kChunkStrips = kSpanChunk / kStripKeys;
+  static constexpr int32_t kStrips = 16;  // at once
+  const std::byte* strips_[2 * kChunkStrips] = {};
+  int64_t bytes_ = 0, offset_ = 0;  // of a strip, and asked for of those under way
+  int32_t first_ = 2 * kChunkStrips, next_ = 0;
+  int32_t credit_ = 0, units_ = 1;
 };
 
 /// Keys [16] to tiles: tile c (32 dims) has the keys as its rows.
