@@ -90,7 +90,8 @@ FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 KERNEL_STD = {"cstddef", "cstdint", "cmath", "cstring", "cfloat", "climits", "immintrin.h", "math.h", "string.h"}
 KERNEL_OWN = ("kernels/kernel.h", "cpu/isa.h", "base/f16.h", "quant/")
 # A folder whose compiler flags include all of another's (cmake/OctetModules.cmake) may share its headers.
-ISA_BUILDS_ON = {"x86_avx512": "x86_avx2", "x86_amx_int8": "x86_avx512_vnni", "x86_amx_bf16": "x86_amx_int8"}
+ISA_BUILDS_ON = {"x86_avx512": "x86_avx2", "x86_avx512_vnni": "x86_avx512", "x86_amx_int8": "x86_avx512_vnni",
+                 "x86_amx_bf16": "x86_amx_int8"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 SOURCES = {".cc", ".h", ".c", ".inc", ".def"}
@@ -138,7 +139,9 @@ def breach(root, path, header, angled):
         return None
     if in_isa_folder:
         same_folder = pathlib.PurePath(header).parent == path.parent.relative_to("src")
-        builds_on = header.startswith(f"kernels/{ISA_BUILDS_ON.get(path.parent.name)}/")
+        builds_on, isa = False, ISA_BUILDS_ON.get(path.parent.name)
+        while isa is not None and not builds_on:
+            builds_on, isa = header.startswith(f"kernels/{isa}/"), ISA_BUILDS_ON.get(isa)
         fits = same_folder or builds_on or header.startswith(KERNEL_OWN) or header.startswith("kernels/reference/")
         return None if fits else f"a kernel file may include {', '.join(KERNEL_OWN)} and its own folder"
     if first in MODULES[room] or (is_test and first == "base"):

@@ -43,6 +43,8 @@ enum class KernelOp : uint8_t {
   kSum,
   kEncode,
   kSwiGluGrad,
+  kSwiGluTiles,
+  kSwiGluGradTiles,
   kTargetRow,
   kPackTiles,
   kTileProduct,
@@ -234,6 +236,33 @@ struct SwiGluGradArgs {
   int64_t n;
 };
 
+/// SwiGlu between two tile products: hidden = (gate · t) · up as operand "rows" (PackTilesArgs;
+/// outputs are the rows), zeros up to whole tiles. gate and up are kept in bf16 for the gradient.
+struct SwiGluTilesArgs {
+  const float *gate, *up;
+  int64_t stride;
+  int64_t rows, cols;
+  uint16_t* hidden;
+  int64_t panel_tiles;
+  uint16_t *kept_gate, *kept_up;  // rows of kept_stride values
+  int64_t kept_stride;
+};
+
+/// SwiGluGrad of the kept gate and up. d_gate and d_up as operand "rows" whose outputs are the
+/// rows, and turned, outputs being the columns; hidden, computed again, as "pairs", turned. What is
+/// turned takes panels of all columns up to a multiple of 32.
+struct SwiGluGradTilesArgs {
+  const uint16_t *kept_gate, *kept_up;
+  int64_t kept_stride;
+  const float* d_hidden;
+  int64_t stride;
+  int64_t rows, cols;
+  uint16_t *d_gate, *d_up;
+  int64_t panel_tiles;
+  uint16_t *d_gate_turned, *d_up_turned, *hidden_turned;
+  int64_t turned_panel_tiles;
+};
+
 /// A row of logits and the log-probability of one of them, in place: best = the greatest of z;
 /// e_i = Exp(z_i - best), summed in double by sixteen lanes (lane i % 16 adds i in order) and the
 /// canonical tree. With d_log_prob, z becomes its gradient: e_i · float(-d / sum), plus d at the
@@ -415,6 +444,8 @@ struct KernelDescriptor {
   EncodeFn encode;
   // kSwiGluGrad … kRmsNormGrad:
   void (*swiglu_grad)(const SwiGluGradArgs&);
+  void (*swiglu_tiles)(const SwiGluTilesArgs&);
+  void (*swiglu_grad_tiles)(const SwiGluGradTilesArgs&);
   void (*target_row)(const TargetRowArgs&);
   void (*pack_tiles)(const PackTilesArgs&);
   void (*tile_product)(const TileProductArgs&);

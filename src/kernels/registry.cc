@@ -108,6 +108,8 @@ KernelTable SelectKernels(uint32_t isa) {
   table.rope = Best(isa, KernelOp::kRope, Format::kF32);
   table.sum = Best(isa, KernelOp::kSum, Format::kF32);
   table.swiglu_grad = Best(isa, KernelOp::kSwiGluGrad, Format::kF32);
+  table.swiglu_tiles = Best(isa, KernelOp::kSwiGluTiles, Format::kF32);
+  table.swiglu_grad_tiles = Best(isa, KernelOp::kSwiGluGradTiles, Format::kF32);
   table.target_row = Best(isa, KernelOp::kTargetRow, Format::kF32);
   table.pack_tiles = Best(isa, KernelOp::kPackTiles, Format::kF32);
   table.tile_product = Best(isa, KernelOp::kTileProduct, Format::kF32);

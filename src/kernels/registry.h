@@ -30,6 +30,7 @@ class KernelTable {
   std::array<const KernelDescriptor*, kFormatCount> encode = {};
   // Training's; never nullptr, but bf16 tiles without AMX are only the reference.
   const KernelDescriptor* swiglu_grad = nullptr;
+  const KernelDescriptor *swiglu_tiles = nullptr, *swiglu_grad_tiles = nullptr;
   const KernelDescriptor* target_row = nullptr;
   const KernelDescriptor* pack_tiles = nullptr;
   const KernelDescriptor* tile_product = nullptr;

@@ -167,5 +167,64 @@ TEST(TileProduct, IsCloseToExactArithmetic) {
   }
 }
 
+Buffer Tiles(int64_t values) {
+  Buffer tiles = *Buffer::Allocate(values * sizeof(uint16_t), "test");
+  std::memset(tiles.data(), 0x5a, tiles.size());
+  return tiles;
+}
+
+/// hidden, gate and up kept, and the gradient's five outputs, one after another.
+std::vector<uint16_t> SwiGlu(const KernelDescriptor& forward, const KernelDescriptor& backward,
+                             int64_t rows, int64_t cols) {
+  const int64_t stride = cols + 5, kept_stride = cols + 3;
+  std::vector<float> gate = Random(rows * stride, 6), up = Random(rows * stride, 7);
+  const std::vector<float> d_hidden = Random(rows * stride, 8);
+  for (float& x : gate) x *= 8;
+  const int64_t by_row = CeilDiv(cols, kTileDepth) + 1, by_col = CeilDiv(rows, kTileDepth) + 1;
+  const int64_t row_values = CeilDiv(rows, 32) * 2 * by_row * kTileValues;
+  const int64_t col_values = CeilDiv(cols, 32) * 2 * by_col * kTileValues;
+  Buffer hidden = Tiles(row_values), d_gate = Tiles(row_values), d_up = Tiles(row_values);
+  Buffer turned[3] = {Tiles(col_values), Tiles(col_values), Tiles(col_values)};
+  Buffer kept[2] = {Tiles(rows * kept_stride), Tiles(rows * kept_stride)};
+  forward.swiglu_tiles({.gate = gate.data(),
+                        .up = up.data(),
+                        .stride = stride,
+                        .rows = rows,
+                        .cols = cols,
+                        .hidden = hidden.as<uint16_t>(),
+                        .panel_tiles = by_row,
+                        .kept_gate = kept[0].as<uint16_t>(),
+                        .kept_up = kept[1].as<uint16_t>(),
+                        .kept_stride = kept_stride});
+  backward.swiglu_grad_tiles({.kept_gate = kept[0].as<uint16_t>(),
+                              .kept_up = kept[1].as<uint16_t>(),
+                              .kept_stride = kept_stride,
+                              .d_hidden = d_hidden.data(),
+                              .stride = stride,
+                              .rows = rows,
+                              .cols = cols,
+                              .d_gate = d_gate.as<uint16_t>(),
+                              .d_up = d_up.as<uint16_t>(),
+                              .panel_tiles = by_row,
+                              .d_gate_turned = turned[0].as<uint16_t>(),
+                              .d_up_turned = turned[1].as<uint16_t>(),
+                              .hidden_turned = turned[2].as<uint16_t>(),
+                              .turned_panel_tiles = by_col});
+  std::vector<uint16_t> all;
+  for (const Buffer* b :
+       {&hidden, &kept[0], &kept[1], &d_gate, &d_up, &turned[0], &turned[1], &turned[2]})
+    all.insert(all.end(), b->as<const uint16_t>(), b->as<const uint16_t>() + b->size() / 2);
+  return all;
+}
+
+TEST(SwiGluTiles, EqualTheReferenceBitForBit) {
+  const KernelTable reference = SelectKernels(0), fast = SelectKernels(DetectIsa());
+  for (const auto& [rows, cols] : {std::array<int64_t, 2>{1, 1}, {32, 32}, {50, 40}, {17, 100}}) {
+    EXPECT_TRUE(SwiGlu(*fast.swiglu_tiles, *fast.swiglu_grad_tiles, rows, cols) ==
+                SwiGlu(*reference.swiglu_tiles, *reference.swiglu_grad_tiles, rows, cols))
+        << rows << " × " << cols;
+  }
+}
+
 }  // namespace
 }  // namespace octet

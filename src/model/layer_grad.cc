@@ -42,7 +42,8 @@ void FeedForwardBackward(const LayerGradTask& task, View<float, 2> d_h, Context&
   const LayerActs& acts = task.acts;
   const int64_t rows = d_h.shape[0];
   auto d_x = context.scratch.Matrix<float>(rows, c.d_model);
-  const ExpertFfnGradTask ffn{task.weights.experts, acts.expert, d_h, d_x, task.grads.experts};
+  const ExpertFfnGradTask ffn{task.weights.experts, acts.expert, d_h, d_x,
+                              task.grads.experts,   acts.ffn_in};
   if (c.is_moe()) {
     auto d_weights = context.scratch.Matrix<float>(rows, c.n_experts_per_token);
     const ExpertPlan plan =

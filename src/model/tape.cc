@@ -11,10 +11,15 @@ namespace {
 /// Attention reads blocks of 64 keys in place where a page holds whole ones (kernels/kernel.h).
 constexpr int64_t kPageMultiple = 64;
 
+/// For either arithmetic: memory that is never touched costs nothing.
 LayerActs AllocateKept(const ModelConfig& c, int64_t rows, Arena& arena) {
   LayerActs acts = AllocateLayerActs(c, rows, arena);
   acts.log_sum = arena.Matrix<float>(rows, c.n_heads);
   acts.expert.gate = arena.Matrix<float>(acts.expert.hidden.shape[0], acts.expert.hidden.shape[1]);
+  acts.expert.kept_gate =
+      arena.Matrix<uint16_t>(acts.expert.hidden.shape[0], acts.expert.hidden.shape[1]);
+  acts.expert.kept_up =
+      arena.Matrix<uint16_t>(acts.expert.hidden.shape[0], acts.expert.hidden.shape[1]);
   return acts;
 }
 

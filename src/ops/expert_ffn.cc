@@ -5,6 +5,7 @@
 #include "ops/linear.h"
 #include "ops/rows.h"
 #include "ops/swiglu.h"
+#include "ops/tile_ffn.h"
 
 namespace octet {
 namespace {
@@ -48,11 +49,18 @@ ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Aren
           arena.Matrix<float>(slots, d_ff),
           arena.Matrix<float>(slots, d_ff),
           arena.Matrix<float>(slots, d_model),
+          {},
+          {},
           {}};
 }
 
 void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const ExpertPlan& plan,
                const ExpertActs& acts, View<float, 2> out, Context& context) {
+  if (CanTileFfn(experts, acts, context)) {
+    TileFfn(x, experts, plan, acts, context);
+    Combine(acts.y, plan, out, context);
+    return;
+  }
   Arena::Scope scope(context.scratch);
   Gather(x, plan, acts.x, context);
 

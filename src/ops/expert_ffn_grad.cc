@@ -3,6 +3,7 @@
 #include "ops/linear_grad.h"
 #include "ops/rows.h"
 #include "ops/swiglu_grad.h"
+#include "ops/tile_ffn.h"
 
 namespace octet {
 namespace {
@@ -13,19 +14,27 @@ struct Group {
   int64_t first, count;
 };
 
-/// d_y[slot] = weight · d_out[row], and the weights' own gradient.
-void GradCombine(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_y,
-                 View<float, 2> d_weights, Context& context) {
+/// The weights' own gradient.
+void GradCombine(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_weights,
+                 Context& context) {
   const int64_t d = task.d_out.shape[1], k = plan.slot_of.shape[1];
   ForEachRow(task.d_out.shape[0], 2 * d * k, context, [&](int64_t t) {
-    const float* d_out = task.d_out[t].data;
     for (int64_t j = 0; j < k; ++j) {
-      const int32_t slot = plan.slot_of[t][j];
       double sum = 0;
-      context.kernels.dot->dot({d_out, task.acts.y[slot].data, d, &sum});
-      ScaleRow(d_out, plan.weight[t][j], d, false, d_y[slot].data, context);
+      context.kernels.dot->dot({task.d_out[t].data, task.acts.y[plan.slot_of[t][j]].data, d, &sum});
       d_weights[t][j] = static_cast<float>(sum);
     }
+  });
+}
+
+/// d_y[slot] = weight · d_out[row].
+void Scatter(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_y,
+             Context& context) {
+  const int64_t d = task.d_out.shape[1], k = plan.slot_of.shape[1];
+  ForEachRow(task.d_out.shape[0], d * k, context, [&](int64_t t) {
+    for (int64_t j = 0; j < k; ++j)
+      ScaleRow(task.d_out[t].data, plan.weight[t][j], d, false, d_y[plan.slot_of[t][j]].data,
+               context);
   });
 }
 
@@ -93,7 +102,13 @@ void ExpertFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<f
                    Context& context) {
   const Arena::Scope scope(context.scratch);
   auto d_slots = context.scratch.Matrix<float>(task.acts.y.shape[0], task.d_out.shape[1]);
-  GradCombine(task, plan, d_slots, d_weights, context);
+  GradCombine(task, plan, d_weights, context);
+  if (CanTileFfn(task.experts, task.acts, context)) {
+    TileFfnGrad(task, plan, d_slots, context);
+    GradGather(d_slots, plan, task.d_x, context);
+    return;
+  }
+  Scatter(task, plan, d_slots, context);
   auto* groups = context.scratch.Allocate<Group>(static_cast<int64_t>(task.experts.size()));
   size_t n = 0;
   for (size_t e = 0; e < task.experts.size(); ++e) {

@@ -24,6 +24,7 @@ struct ExpertFfnGradTask {
   View<const float, 2> d_out;  // [T, d_model]
   View<float, 2> d_x;          // [T, d_model], overwritten
   std::span<const ExpertGrads> grads;
+  View<const float, 2> x = {};  // [T, d_model] what the forward read; for acts of TileFfn
 };
 
 /// d_weights[t, j] = d_out[t] · expert_{choice j}(x[t]), overwritten.

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "cpu/isa.h"
 #include "ops/attention_grad.h"
+#include "ops/expert_ffn_grad.h"
 #include "ops/linear_grad.h"
 #include "ops/softmax_xent.h"
 #include "ops/tiles.h"
@@ -188,6 +189,71 @@ TEST(TileOps, AttentionAndItsGradient) {
     // operands of one more product are rounded, and d_scores before.
     Check([&](const Variant& setup) { return RunAttention(c, setup); }, 12);
   }
+}
+
+struct Ffn {
+  int64_t d, ff, n_experts;
+  std::vector<Floats> w = {};  // w1, w3, w2 of each expert
+  std::vector<Expert> experts = {};
+
+  Ffn(int64_t d_model, int64_t d_ff, int64_t n) : d(d_model), ff(d_ff), n_experts(n) {
+    for (int64_t i = 0; i < 3 * n; ++i) {
+      w.push_back(Random(d * ff, 20 + i));
+      // Outputs of deviation 1.
+      for (float& value : w.back()) value /= std::sqrt(static_cast<float>(i % 3 == 2 ? ff : d));
+    }
+    for (int64_t e = 0; e < n; ++e) {
+      const auto matrix = [&](int64_t i, int64_t rows, int64_t cols) {
+        const auto* data = reinterpret_cast<const std::byte*>(w[3 * e + i].data());
+        return WeightMatrix{"w", Format::kF32, Layout::kRowMajor, rows, cols, data};
+      };
+      experts.push_back({matrix(0, ff, d), matrix(1, ff, d), matrix(2, d, ff)});
+    }
+  }
+};
+
+TEST(TileOps, ExpertFfnAndItsGradient) {
+  // Expert 1 has no rows, expert 0 more than a block; neither width is one of whole tiles.
+  const int64_t tokens = 150, d = 40, ff = 72, k = 2;
+  const Ffn ffn(d, ff, 4);
+  std::vector<int32_t> chosen;
+  for (int64_t t = 0; t < tokens; ++t) {
+    chosen.push_back(0);
+    chosen.push_back(t % 3 == 0 ? 3 : 2);
+  }
+  Floats x = Random(tokens * d, 15), d_out = Random(tokens * d, 16), weight(tokens * k);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = i % 2 == 0 ? 0.7f : 0.3f;
+  Check(
+      [&](const Variant& variant) {
+        Runner runner(variant);
+        Arena& arena = runner.arena;
+        const ExpertPlan plan =
+            MakeExpertPlan(MakeView(static_cast<const int32_t*>(chosen.data()), tokens, k),
+                           Matrix(weight, k), ffn.n_experts, arena);
+        ExpertActs acts = AllocateExpertActs(tokens * k, d, ff, arena);
+        acts.gate = arena.Matrix<float>(tokens * k, ff);
+        acts.kept_gate = arena.Matrix<uint16_t>(tokens * k, ff);
+        acts.kept_up = arena.Matrix<uint16_t>(tokens * k, ff);
+        Floats out(tokens * d), d_x(tokens * d), d_weights(tokens * k);
+        ExpertFfn(Matrix(x, d), ffn.experts, plan, acts, Matrix(out, d), runner.context);
+        std::vector<Floats> d_w(3 * ffn.n_experts, Floats(d * ff));
+        std::vector<ExpertGrads> grads;
+        for (int64_t e = 0; e < ffn.n_experts; ++e) {
+          grads.push_back({Matrix(d_w[3 * e], d),
+                           Matrix(d_w[3 * e + 1], d),
+                           Matrix(d_w[3 * e + 2], ff),
+                           {},
+                           {},
+                           {}});
+        }
+        ExpertFfnGrad({ffn.experts, acts, Matrix(d_out, d), Matrix(d_x, d), grads, Matrix(x, d)},
+                      plan, Matrix(d_weights, k), runner.context);
+        std::vector<Floats> results = {out, d_x, d_weights};
+        for (int64_t e : {0, 2, 3}) results.insert(results.end(), &d_w[3 * e], &d_w[3 * e] + 3);
+        return results;
+      },
+      // gate, up (rounded again when kept), hidden and the operands of three products.
+      12);
 }
 
 }  // namespace

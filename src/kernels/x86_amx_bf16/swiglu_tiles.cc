@@ -1,0 +1,122 @@
+// SwiGLU between tile products, forward and backward: 32 columns of a row are a register of bf16,
+// two rows of sixteen columns are one too.
+#include <immintrin.h>
+
+#include "kernels/kernel.h"
+#include "kernels/x86_amx_bf16/interleave.h"
+#include "kernels/x86_amx_bf16/transpose.h"
+#include "kernels/x86_avx512/exp.h"
+
+namespace octet {
+namespace {
+
+__mmask16 Rest(int64_t left) {
+  return static_cast<__mmask16>(left >= 16 ? 0xffff : left <= 0 ? 0 : (1u << left) - 1);
+}
+
+__m512 Sigmoid(__m512 g) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 e = ExpNegative(_mm512_or_ps(g, _mm512_set1_ps(-0.0f)));
+  const __mmask16 rising = _mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_GE_OQ);
+  return _mm512_div_ps(_mm512_mask_mov_ps(e, rising, one), _mm512_add_ps(one, e));
+}
+
+__m512 Hidden(__m512 g, __m512 u) { return _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), u); }
+
+/// 32 columns of one row from column c on; a row past the end is zeros and keeps nothing.
+void ForwardLine(const SwiGluTilesArgs& args, int64_t r, int64_t c, uint16_t* out) {
+  if (r >= args.rows) return _mm512_store_si512(out, _mm512_setzero_si512());
+  const __mmask16 low = Rest(args.cols - c), high = Rest(args.cols - c - 16);
+  const float *gate = args.gate + r * args.stride + c, *up = args.up + r * args.stride + c;
+  const __m512 g0 = _mm512_maskz_loadu_ps(low, gate), g1 = _mm512_maskz_loadu_ps(high, gate + 16);
+  const __m512 u0 = _mm512_maskz_loadu_ps(low, up), u1 = _mm512_maskz_loadu_ps(high, up + 16);
+  const auto both = static_cast<__mmask32>(low | static_cast<uint32_t>(high) << 16);
+  const int64_t kept = r * args.kept_stride + c;
+  _mm512_mask_storeu_epi16(args.kept_gate + kept, both, Rounded(g0, g1));
+  _mm512_mask_storeu_epi16(args.kept_up + kept, both, Rounded(u0, u1));
+  _mm512_store_si512(out, Rounded(Hidden(g0, u0), Hidden(g1, u1)));
+}
+
+void SwiGluTiles(const SwiGluTilesArgs& args) {
+  for (int64_t r = 0; r < (args.rows + 15) / 16 * 16; ++r) {
+    uint16_t* line = args.hidden + r / 16 * args.panel_tiles * kTileValues + r % 16 * kTileDepth;
+    for (int64_t c = 0; c < args.cols; c += kTileDepth, line += kTileValues)
+      ForwardLine(args, r, c, line);
+  }
+}
+
+struct Grads {
+  __m512 hidden, d_gate, d_up;
+};
+
+/// Sixteen columns of a row.
+inline Grads GradsOf(const SwiGluGradTilesArgs& args, int64_t r, int64_t c) {
+  const __mmask16 mask = r < args.rows ? Rest(args.cols - c) : __mmask16{0};
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const auto widened = [&](const uint16_t* kept) {
+    const __m256i half = _mm256_maskz_loadu_epi16(mask, kept + r * args.kept_stride + c);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  };
+  const __m512 g = widened(args.kept_gate), u = widened(args.kept_up);
+  const __m512 d = _mm512_maskz_loadu_ps(mask, args.d_hidden + r * args.stride + c);
+  const __m512 t = Sigmoid(g), gt = _mm512_mul_ps(g, t);
+  const __m512 slope = _mm512_fmadd_ps(g, _mm512_sub_ps(one, t), one);
+  return {_mm512_mul_ps(gt, u), _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(d, u), t), slope),
+          _mm512_mul_ps(d, gt)};
+}
+
+/// 32 rows and 32 columns from (r, c) on.
+void GradTile(const SwiGluGradTilesArgs& args, int64_t r, int64_t c) {
+  __m512i gate[2][16], up[2][16];  // [half of the columns][pair of rows]
+  const int64_t turned = args.turned_panel_tiles * kTileValues;
+  const int64_t by_col = c / 16 * turned + r / kTileDepth * kTileValues;
+  for (int64_t p = 0; p < 16; ++p) {
+    Grads x[2][2];  // [row][half]
+    for (int64_t k = 0; k < 2; ++k) {
+      const int64_t row = r + 2 * p + k;
+      for (int64_t h = 0; h < 2; ++h) x[k][h] = GradsOf(args, row, c + 16 * h);
+      const int64_t line =
+          (row / 16 * args.panel_tiles + c / kTileDepth) * kTileValues + row % 16 * kTileDepth;
+      _mm512_store_si512(args.d_gate + line, Rounded(x[k][0].d_gate, x[k][1].d_gate));
+      _mm512_store_si512(args.d_up + line, Rounded(x[k][0].d_up, x[k][1].d_up));
+    }
+    for (int64_t h = 0; h < 2; ++h) {
+      gate[h][p] = Interleaved(x[0][h].d_gate, x[1][h].d_gate);
+      up[h][p] = Interleaved(x[0][h].d_up, x[1][h].d_up);
+      _mm512_store_si512(args.hidden_turned + by_col + h * turned + p * kTileDepth,
+                         Interleaved(x[0][h].hidden, x[1][h].hidden));
+    }
+  }
+  for (int64_t h = 0; h < 2; ++h) {
+    TransposeWords(gate[h]);
+    TransposeWords(up[h]);
+    for (int64_t i = 0; i < 16; ++i) {
+      const int64_t line = by_col + h * turned + i * kTileDepth;
+      _mm512_store_si512(args.d_gate_turned + line, gate[h][i]);
+      _mm512_store_si512(args.d_up_turned + line, up[h][i]);
+    }
+  }
+}
+
+void SwiGluGradTiles(const SwiGluGradTilesArgs& args) {
+  for (int64_t r = 0; r < args.rows; r += kTileDepth) {
+    for (int64_t c = 0; c < args.cols; c += kTileDepth) GradTile(args, r, c);
+  }
+}
+
+}  // namespace
+
+#define OCTET_SWIGLU_TILES(op_id, member, function)                              \
+  {                                                                              \
+    .name = "x86_amx_bf16/" #member, .op = KernelOp::op_id,                      \
+    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16, .speed = 40, \
+    .member = function                                                           \
+  }
+
+OCTET_KERNELS(x86_amx_bf16_swiglu_tiles) = {
+    OCTET_SWIGLU_TILES(kSwiGluTiles, swiglu_tiles, SwiGluTiles),
+    OCTET_SWIGLU_TILES(kSwiGluGradTiles, swiglu_grad_tiles, SwiGluGradTiles),
+    {},
+};
+
+}  // namespace octet
