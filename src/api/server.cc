@@ -119,7 +119,7 @@ void Server::Impl::WaitForConnections(Milliseconds at_most) {
 void Server::Impl::Stop() {
   if (!thread.joinable()) return;
   http->StopAccepting();
-  engine.reset();  // everybody who still waits hears an error
+  engine->Stop();  // everybody who still waits hears an error
   WaitForConnections(Milliseconds(500));
   http->Stop();
   thread.join();

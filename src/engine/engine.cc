@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 
 #include "base/check.h"
 #include "cpu/isa.h"
@@ -307,37 +306,6 @@ EngineStats Engine::stats() const {
   stats.prefix_pages = pages_.prefix_pages();
   stats.unused_prefix_pages = pages_.unused_prefix_pages();
   return stats;
-}
-
-Result<std::vector<float>> Engine::AllLogits(std::span<const int32_t> ids) {
-  OCTET_TRY(CheckPrompt(ids));
-  const auto n = static_cast<int64_t>(ids.size());
-  if (n > options_.max_context) {
-    return Err(ErrorCode::kInvalidArgument, "{} tokens, but the context holds {}", n,
-               options_.max_context);
-  }
-  const int64_t pages = (n + options_.page_tokens - 1) / options_.page_tokens;
-  OCTET_ASSIGN(KvCache cache,
-               KvCache::Create(model_.config(), {options_.kv_format, options_.page_tokens, pages}));
-  const int32_t sequence = cache.AddSequence();
-  OCTET_TRY(cache.Reserve(sequence, n));
-  const int64_t vocab_size = model_.config().vocab_size;
-  std::vector<float> all(static_cast<size_t>(n * vocab_size));
-  Context context{pool_, kernels_, scratch_, options_.arithmetic};
-  for (int64_t done = 0; done < n;) {
-    const int64_t count = std::min<int64_t>(n - done, options_.max_batch_tokens);
-    const auto rows = static_cast<size_t>(count);
-    std::vector<int32_t> position(rows), logit_rows(rows), sequences(rows, sequence);
-    std::iota(position.begin(), position.end(), static_cast<int32_t>(done));
-    std::iota(logit_rows.begin(), logit_rows.end(), 0);
-    Arena::Scope scope(scratch_);
-    const Batch batch{ids.subspan(static_cast<size_t>(done), rows), position, sequences,
-                      logit_rows};
-    const View<float, 2> logits = Forward(model_, batch, cache, {}, context);
-    std::copy_n(logits.data, count * vocab_size, all.begin() + done * vocab_size);
-    done += count;
-  }
-  return all;
 }
 
 }  // namespace octet

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -68,6 +69,10 @@ class Engine {
   /// Logits [ids.size(), vocab] of every position of one text, apart from all requests.
   Result<std::vector<float>> AllLogits(std::span<const int32_t> ids);
 
+  /// The mean over all positions of what the head reads of one text [d_model], apart from all
+  /// requests.
+  Result<std::vector<float>> MeanHidden(std::span<const int32_t> ids);
+
   int threads() const { return pool_.threads(); }
   const EngineOptions& options() const { return options_; }
   int64_t free_pages() const { return pages_.free_pages(); }
@@ -79,6 +84,14 @@ class Engine {
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
          const KernelTable& kernels, KvCache cache);
 
+  /// Computes one text apart from all requests; `each` gets the logits of every position where
+  /// `with_logits`, else of none.
+  struct Apart {
+    bool with_logits = false;
+    Observer* observer = nullptr;
+    std::function<void(int64_t first, View<const float, 2> logits)> each = {};
+  };
+  Status ForwardApart(std::span<const int32_t> ids, const Apart& apart);
   Status CheckPrompt(std::span<const int32_t> prompt) const;
   Status CheckRequest(const Request& request) const;
   Status CheckSession(int64_t session) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 namespace octet {
 
@@ -11,7 +12,10 @@ EngineService::EngineService(std::unique_ptr<Engine> engine, const EngineService
       stats_(engine_->stats()),
       thread_([this] { Loop(); }) {}
 
-EngineService::~EngineService() {
+EngineService::~EngineService() { Stop(); }
+
+void EngineService::Stop() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     draining_ = stopping_ = true;
@@ -22,8 +26,8 @@ EngineService::~EngineService() {
 
 tl::expected<void, Refusal> EngineService::CheckOpen(bool needs_place) const {
   using Kind = Refusal::Kind;
-  if (!failure_.empty()) return tl::unexpected(Refusal{Kind::kFailed, failure_});
   if (draining_) return tl::unexpected(Refusal{Kind::kDraining, "shutting down; try elsewhere"});
+  if (!failure_.empty()) return tl::unexpected(Refusal{Kind::kFailed, failure_});
   if (needs_place && open_ >= most_open_) {
     return tl::unexpected(
         Refusal{Kind::kQueueFull,
@@ -61,9 +65,10 @@ void EngineService::Cancel(uint64_t request) {
   wake_.notify_one();
 }
 
-tl::expected<void, Refusal> EngineService::Run(std::function<void(Engine&)> task) {
+tl::expected<void, Refusal> EngineService::Run(Task task) {
   const std::lock_guard lock(mutex_);
-  if (auto open = CheckOpen(false); !open) return open;
+  if (auto open = CheckOpen(true); !open) return open;
+  ++open_;
   inbox_.tasks.push_back(std::move(task));
   wake_.notify_one();
   return {};
@@ -111,11 +116,11 @@ void EngineService::Loop() {
     if (broken && stop) return;
     if (broken) continue;
     try {
+      if (stop) return Fail("stopped", inbox);
       Accept(inbox);
-      if (stop) return Fail("stopped");
       Step();
     } catch (const std::exception& error) {
-      Fail(fmt::format("the engine stopped: {}", error.what()));
+      Fail(fmt::format("the engine stopped: {}", error.what()), inbox);
     }
   }
 }
@@ -128,7 +133,10 @@ void EngineService::Accept(Inbox& inbox) {
   }
   // Those that are over by now are not found, which is as well.
   for (const uint64_t id : inbox.cancelled) static_cast<void>(engine_->Cancel(id).has_value());
-  for (const auto& task : inbox.tasks) task(*engine_);
+  for (Task& task : inbox.tasks) std::exchange(task, nullptr)(engine_.get());
+  const std::lock_guard lock(mutex_);
+  open_ -= static_cast<int64_t>(inbox.tasks.size());
+  inbox.tasks.clear();
 }
 
 void EngineService::Step() {
@@ -152,14 +160,21 @@ void EngineService::Tell(const Event& event) {
 }
 
 /// Ends everything: no thread may wait for an answer that never comes.
-void EngineService::Fail(const std::string& why) {
+void EngineService::Fail(const std::string& why, Inbox& taken) {
   Inbox inbox;
   {
     const std::lock_guard lock(mutex_);
     failure_ = why;
     std::swap(inbox, inbox_);
   }
-  for (Submission& s : inbox.submissions) sinks_.emplace(s.sequence->id, std::move(s.sink));
+  for (Inbox* each : {&taken, &inbox}) {
+    for (Submission& s : each->submissions) {
+      if (s.sequence) sinks_.emplace(s.sequence->id, std::move(s.sink));
+    }
+    for (const Task& task : each->tasks) {
+      if (task) task(nullptr);
+    }
+  }
   Event event;
   event.finish = FinishReason::kCancelled;
   for (const auto& [id, sink] : sinks_) {

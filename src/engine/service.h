@@ -40,7 +40,6 @@ using EventSink = std::function<void(const Event& event)>;
 class EngineService {
  public:
   EngineService(std::unique_ptr<Engine> engine, const EngineServiceOptions& options);
-  /// Cancels what runs: every sink hears its last event.
   ~EngineService();
   EngineService(const EngineService&) = delete;
   EngineService& operator=(const EngineService&) = delete;
@@ -50,13 +49,19 @@ class EngineService {
   /// Ends a request before the next step; its sink hears a last event. Nothing happens to one that
   /// is over.
   void Cancel(uint64_t request);
-  /// Runs `task` on the service's thread, between two steps.
-  tl::expected<void, Refusal> Run(std::function<void(Engine&)> task);
+  /// Runs `task` on the service's thread, between two steps; with null if the service ends before.
+  /// Takes a request's place meanwhile.
+  using Task = std::function<void(Engine* engine)>;
+  tl::expected<void, Refusal> Run(Task task);
 
   /// Takes no more requests; those that are in are answered.
   void Drain();
   /// Waits until nothing runs or waits any more, at most so long; whether that is so.
   bool WaitUntilIdle(std::chrono::milliseconds at_most);
+
+  /// Cancels what runs: every sink has heard its last event when this returns. Later requests are
+  /// refused.
+  void Stop();
 
   EngineStats stats() const;
   bool draining() const;
@@ -72,7 +77,7 @@ class EngineService {
   struct Inbox {
     std::vector<Submission> submissions;
     std::vector<uint64_t> cancelled;
-    std::vector<std::function<void(Engine&)>> tasks;
+    std::vector<Task> tasks;
     bool empty() const { return submissions.empty() && cancelled.empty() && tasks.empty(); }
   };
   tl::expected<void, Refusal> CheckOpen(bool needs_place) const;
@@ -80,7 +85,7 @@ class EngineService {
   void Accept(Inbox& inbox);
   void Step();
   void Tell(const Event& event);
-  void Fail(const std::string& why);
+  void Fail(const std::string& why, Inbox& taken);
 
   const std::unique_ptr<Engine> engine_;  // const members from any thread, the rest from thread_
   const int64_t most_open_;

@@ -143,6 +143,30 @@ TEST_F(ServiceTest, TellsEverybodyWhenItEnds) {
   EXPECT_EQ(b.Wait().finish, FinishReason::kCancelled);
 }
 
+TEST_F(ServiceTest, RefusesOnceItHasStopped) {
+  EngineService service = MakeService(1);
+  Listener listener;
+  const auto id = service.Submit(MakeRequest(0, 10, 240), listener.Sink());
+  ASSERT_TRUE(id);
+  service.Stop();
+  listener.Wait();
+  service.Cancel(*id);
+  const auto refused = service.Submit(MakeRequest(1), [](const Event&) {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Refusal::Kind::kDraining);
+}
+
+TEST_F(ServiceTest, TellsATaskThatItWillNotRun) {
+  std::atomic<int> told = 0;
+  {
+    EngineService service = MakeService(1);
+    for (int i = 0; i < 50; ++i) {
+      ASSERT_TRUE(service.Run([&](Engine*) { ++told; }));
+    }
+  }
+  EXPECT_EQ(told, 50);
+}
+
 TEST_F(ServiceTest, RunsTasksBetweenSteps) {
   EngineService service = MakeService(1);
   std::vector<float> logits;
@@ -151,10 +175,10 @@ TEST_F(ServiceTest, RunsTasksBetweenSteps) {
   std::mutex mutex;
   std::condition_variable done;
   std::unique_lock lock(mutex);
-  ASSERT_TRUE(service.Run([&](Engine& engine) {
+  ASSERT_TRUE(service.Run([&](Engine* engine) {
     const std::vector<int32_t> ids = {1, 5};
     const std::lock_guard inner(mutex);
-    logits = *engine.AllLogits(ids);
+    logits = *engine->AllLogits(ids);
     done.notify_all();
   }));
   done.wait(lock, [&] { return !logits.empty(); });

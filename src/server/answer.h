@@ -69,6 +69,7 @@ class AnswerForm {
 std::unique_ptr<AnswerForm> ChatAnswers(const Tokenizer& tokenizer);
 std::unique_ptr<AnswerForm> CompletionAnswers(const Tokenizer& tokenizer);
 std::unique_ptr<AnswerForm> AnthropicAnswers();
+std::unique_ptr<AnswerForm> ResponsesAnswers();
 
 /// "data: …\n\n", with "event: …\n" before it where `event` is not null.
 void AppendEvent(const nlohmann::ordered_json& data, std::string& out, const char* event = nullptr);

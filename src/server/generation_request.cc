@@ -119,8 +119,8 @@ bool ReadIds(const nlohmann::json& array, std::vector<int32_t>& ids) {
 }
 
 /// A string, token ids, or an array of either.
-void ReadPrompts(JsonFields& fields, GenerationRequest& request) {
-  const nlohmann::json* prompt = fields.Find("prompt");
+void ReadPrompts(JsonFields& fields, const char* name, std::vector<PromptText>& prompts) {
+  const nlohmann::json* prompt = fields.Find(name);
   const auto fault = [&] {
     fields.Fail("prompt",
                 "prompt: expected a string, an array of token ids, or an array of either");
@@ -128,12 +128,12 @@ void ReadPrompts(JsonFields& fields, GenerationRequest& request) {
   if (prompt == nullptr) return fault();
   const auto add = [&](const nlohmann::json& one) {
     if (one.is_string()) {
-      request.prompts.emplace_back(one.get<std::string>());
+      prompts.emplace_back(one.get<std::string>());
       return true;
     }
     std::vector<int32_t> ids;
     if (!one.is_array() || !ReadIds(one, ids)) return false;
-    request.prompts.emplace_back(std::move(ids));
+    prompts.emplace_back(std::move(ids));
     return true;
   };
   if (prompt->is_string() || (prompt->is_array() && !prompt->empty() && (*prompt)[0].is_number())) {
@@ -142,8 +142,8 @@ void ReadPrompts(JsonFields& fields, GenerationRequest& request) {
   }
   if (!prompt->is_array() || prompt->empty()) return fault();
   if (prompt->size() > static_cast<size_t>(kMostChoices)) {
-    return fields.Fail("prompt", fmt::format("prompt: {} prompts, at most {} work at once",
-                                             prompt->size(), kMostChoices));
+    return fields.Fail(name, fmt::format("{}: {} texts, at most {} work at once", name,
+                                         prompt->size(), kMostChoices));
   }
   for (const nlohmann::json& one : *prompt) {
     if (!add(one)) return fault();
@@ -199,7 +199,7 @@ ApiResult<GenerationRequest> ParseCompletionRequest(const nlohmann::json& body) 
   GenerationRequest request;
   request.max_tokens = 16;  // OpenAI's default
   ReadCommon(fields, request);
-  ReadPrompts(fields, request);
+  ReadPrompts(fields, "prompt", request.prompts);
   fields.Bool("echo", request.echo);
   fields.Integer("logprobs", request.top_logprobs, 0, kMostLogProbs);
   int32_t best_of = request.n;
@@ -240,6 +240,55 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body) {
   if (fields.Find("system") != nullptr) {
     ReadContent(fields, {{"content", body["system"]}}, "system", system.content);
     if (!system.content.empty()) request.messages.insert(request.messages.begin(), system);
+  }
+  return Finish(fields, std::move(request));
+}
+
+ApiResult<std::vector<PromptText>> ParseInputs(const nlohmann::json& body) {
+  JsonFields fields(body);
+  std::vector<PromptText> inputs;
+  ReadPrompts(fields, "input", inputs);
+  fields.Refuse("dimensions", "vectors have the model's width");
+  if (!fields.ok()) return tl::unexpected(fields.error());
+  return inputs;
+}
+
+ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body) {
+  JsonFields fields(body);
+  GenerationRequest request;
+  fields.Text("model", request.model);
+  ReadSampling(fields, request);
+  ReadMaxTokens(fields, "max_output_tokens", request);
+  fields.Bool("stream", request.stream);
+  fields.Refuse("tools", "tools are not supported");
+  fields.Refuse("previous_response_id", "answers are not stored; send the whole conversation");
+  fields.Refuse("conversation", "conversations are not stored; send the whole one");
+  fields.Refuse("background", "answers are given while the client waits");
+  if (const nlohmann::json* text = fields.Find("text"); text != nullptr && text->is_object()) {
+    JsonFields inner(*text);
+    const nlohmann::json* format = inner.Find("format");
+    if (format != nullptr &&
+        (!format->is_object() || format->value("type", nlohmann::json()) != "text")) {
+      fields.Fail("text.format", "text.format: only {\"type\": \"text\"} is supported");
+    }
+  }
+  // A text alone is the user's.
+  const nlohmann::json* input = fields.Find("input");
+  nlohmann::json messages = {{"messages", nlohmann::json::array()}};
+  if (input != nullptr && input->is_string()) {
+    messages["messages"].push_back({{"role", "user"}, {"content", *input}});
+  } else if (input != nullptr) {
+    messages["messages"] = *input;
+  } else {
+    fields.Fail("input", "input: expected a text or an array of messages");
+  }
+  JsonFields message_fields(messages);
+  if (fields.ok()) ReadMessages(message_fields, request);
+  if (fields.ok() && !message_fields.ok()) return tl::unexpected(message_fields.error());
+  std::string instructions;
+  fields.Text("instructions", instructions);
+  if (!instructions.empty() && fields.ok()) {
+    request.messages.insert(request.messages.begin(), {"system", instructions});
   }
   return Finish(fields, std::move(request));
 }

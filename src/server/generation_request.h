@@ -46,6 +46,12 @@ ApiResult<GenerationRequest> ParseCompletionRequest(const nlohmann::json& body);
 /// Anthropic's /v1/messages.
 ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body);
 
+/// OpenAI's /v1/responses, text alone; nothing is stored.
+ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body);
+
+/// The prompts of /v1/embeddings, under "input".
+ApiResult<std::vector<PromptText>> ParseInputs(const nlohmann::json& body);
+
 /// The "messages" of a body alone.
 ApiResult<GenerationRequest> ParseMessages(const nlohmann::json& body);
 

@@ -251,12 +251,13 @@ void HttpConnection::Finished() {
 
 void HttpConnection::Send(std::string_view bytes) {
   if (gone_) return;
-  out_ += bytes;
+  // One answer may be larger; a stream that nobody reads may not grow for ever.
   if (out_.size() > kMostUnsent) {
     // From outside of the caller, who is in the middle of writing.
     boost::asio::post(socket_.get_executor(), [self = shared_from_this()] { self->OnGone(); });
     return;
   }
+  out_ += bytes;
   if (!writing_) Flush();
 }
 

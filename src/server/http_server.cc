@@ -2,6 +2,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <mutex>
 #include <random>
 #include <vector>
 
@@ -34,7 +35,10 @@ struct HttpServer::Impl {
   std::shared_ptr<HttpShared> shared = std::make_shared<HttpShared>();
   std::vector<std::weak_ptr<HttpConnection>> open;
   uint16_t port = 0;
+  std::mutex mutex;  // guards what follows
+  std::vector<std::function<void()>> posted;
 
+  void RunPosted();
   Status Open();
   void Accept();
   void Welcome(Tcp::socket socket);
@@ -126,7 +130,22 @@ void HttpServer::Stop() {
   });
 }
 
-void HttpServer::Post(std::function<void()> task) { asio::post(impl_->context, std::move(task)); }
+void HttpServer::Post(std::function<void()> task) {
+  Impl& impl = *impl_;
+  const std::lock_guard lock(impl.mutex);
+  impl.posted.push_back(std::move(task));
+  // A step of the engine posts once for every answer: they are run together.
+  if (impl.posted.size() == 1) asio::post(impl.context, [&impl] { impl.RunPosted(); });
+}
+
+void HttpServer::Impl::RunPosted() {
+  std::vector<std::function<void()>> tasks;
+  {
+    const std::lock_guard lock(mutex);
+    tasks.swap(posted);
+  }
+  for (const auto& task : tasks) task();
+}
 
 const std::string& HttpServer::host() const { return impl_->shared->options.host; }
 

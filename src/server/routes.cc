@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/access.h"
+#include "server/embeddings.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
 #include "server/text_routes.h"
@@ -43,6 +44,11 @@ void Completions(Host& host, const ExchangePtr& exchange) {
 void Messages(Host& host, const ExchangePtr& exchange) {
   Generate(host, exchange, ParseMessagesRequest,
            [](const Tokenizer&) { return AnthropicAnswers(); });
+}
+
+void Responses(Host& host, const ExchangePtr& exchange) {
+  Generate(host, exchange, ParseResponsesRequest,
+           [](const Tokenizer&) { return ResponsesAnswers(); });
 }
 
 using Compute = ApiResult<Json> (*)(const Host&, const nlohmann::json&);
@@ -88,6 +94,8 @@ constexpr Route kRoutes[] = {
      [](Host& h, const ExchangePtr& e) { RespondJson(e, ModelsJson(h)); }},
     {"POST", "/v1/chat/completions", true, Chat},
     {"POST", "/v1/completions", true, Completions},
+    {"POST", "/v1/responses", true, Responses},
+    {"POST", "/v1/embeddings", true, StartEmbeddings},
     {"POST", "/v1/messages", true, Messages},
     {"POST", "/v1/messages/count_tokens", true,
      [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, CountTokens, true); }},

@@ -345,6 +345,24 @@ TEST(Server, SpeaksAnthropicsLanguage) {
   }
 }
 
+TEST(Server, GivesVectorsOfLengthOne) {
+  const auto server = StartServer();
+  json request = {{"input", {"The dog ran.", "The dog ran.", "Lily was sad."}}};
+  const json whole = Parsed(testing::Post(server->port(), "/v1/embeddings", request.dump()));
+  ASSERT_EQ(whole["data"].size(), 3u);
+  const auto vector = whole["data"][0]["embedding"].get<std::vector<double>>();
+  double squares = 0;
+  for (const double x : vector) squares += x * x;
+  EXPECT_NEAR(squares, 1, 1e-5);  // a sum of squares of some hundred floats
+  EXPECT_EQ(whole["data"][0]["embedding"], whole["data"][1]["embedding"]);
+  EXPECT_NE(whole["data"][0]["embedding"], whole["data"][2]["embedding"]);
+  request["encoding_format"] = "base64";
+  const json packed = Parsed(testing::Post(server->port(), "/v1/embeddings", request.dump()));
+  EXPECT_EQ(packed["data"][0]["embedding"].get<std::string>().size(),
+            (vector.size() * 4 + 2) / 3 * 4);
+  EXPECT_EQ(testing::Post(server->port(), "/v1/embeddings", R"({"input": [[]]})").status, 400);
+}
+
 TEST(Server, TurnsTextIntoTokensAndBack) {
   const auto server = StartServer();
   const json tokens = Parsed(testing::Post(
