@@ -36,22 +36,22 @@ class Responses : public AnswerForm {
          {{"output_index", 0}, {"item", Item(answer, "in_progress", Json::array())}}, out);
     Json event = Place(answer);
     event["part"] = Part("");
-    Send("response.content_part.added", std::move(event), out);
+    Send("response.content_part.added", event, out);
   }
   void Add(const Answer& answer, const Choice&, const Piece& piece,
            std::string& out) const override {
     Json event = Place(answer);
     event["delta"] = piece.text;
     event["logprobs"] = Json::array();
-    Send("response.output_text.delta", std::move(event), out);
+    Send("response.output_text.delta", event, out);
   }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
     Json text = Place(answer), part = Place(answer);
     text["text"] = c.text;
     text["logprobs"] = Json::array();
     part["part"] = Part(c.text);
-    Send("response.output_text.done", std::move(text), out);
-    Send("response.content_part.done", std::move(part), out);
+    Send("response.output_text.done", text, out);
+    Send("response.content_part.done", part, out);
     Send("response.output_item.done",
          {{"output_index", 0}, {"item", Item(answer, "completed", Json::array({Part(c.text)}))}},
          out);
@@ -66,7 +66,7 @@ class Responses : public AnswerForm {
   }
 
  private:
-  void Send(const char* type, Json event, std::string& out) const {
+  void Send(const char* type, const Json& event, std::string& out) const {
     Json whole = {{"type", type}, {"sequence_number", sequence_++}};
     whole.update(event);
     AppendEvent(whole, out, type);
