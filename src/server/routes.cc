@@ -164,7 +164,9 @@ void HandleRequest(Host& host, const std::shared_ptr<Exchange>& exchange) {
     return exchange->Respond(ErrorResponse(origin.error(), anthropic));
   }
   if (request.method == "OPTIONS") return Preflight(host, exchange);
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  // Both sides views: a common std::string of them would be gone by the next line.
+  const std::string_view method =
+      request.method == "HEAD" ? std::string_view("GET") : std::string_view(request.method);
   const Route* route = FindRoute(method, request.path);
   const bool is_model = method == "GET" && request.path.starts_with(kModelPath);
   if (route == nullptr || route->needs_key) {
