@@ -54,6 +54,8 @@ enum class KernelOp : uint8_t {
   kAdamW,
   kDot,
   kRmsNormGrad,
+  kRouterGrad,
+  kRoundRows,
   kPeak,
 };
 
@@ -248,15 +250,19 @@ struct SwiGluTilesArgs {
   int64_t kept_stride;
 };
 
-/// SwiGluGrad of the kept gate and up. d_gate and d_up as operand "rows" whose outputs are the
-/// rows, and turned, outputs being the columns; hidden, computed again, as "pairs", turned. What is
-/// turned takes panels of all columns up to a multiple of 32.
+/// SwiGluGrad of the kept gate and up, for rows that count `weight` times: with h the hidden value
+/// computed again, d_weight = Σ h · d_hidden (lane c % 16 takes an fma for c in order; the
+/// canonical tree), and SwiGluGrad of weight · d_hidden. d_gate and d_up as operand "rows" whose
+/// outputs are the rows, and turned, outputs being the columns; h · weight as "pairs", turned. What
+/// is turned takes panels of all columns up to a multiple of 32, and goes past the caches.
 struct SwiGluGradTilesArgs {
   const uint16_t *kept_gate, *kept_up;
   int64_t kept_stride;
   const float* d_hidden;
   int64_t stride;
   int64_t rows, cols;
+  const float* weight;  // [rows]
+  float* d_weight;      // [rows], written
   uint16_t *d_gate, *d_up;
   int64_t panel_tiles;
   uint16_t *d_gate_turned, *d_up_turned, *hidden_turned;
@@ -282,16 +288,16 @@ struct TargetRowArgs {
 ///   pairs  [depth / 2][output][2]     its right side
 /// A panel is 16 outputs: its tiles one after another along the depth. What lies beyond the
 /// matrix is 0. Values are rounded to nearest even; subnormals become 0.
-/// Packs tiles of the matrix x [rows, cols]: `row_of` says where row r lies (null: at r), and
-/// `row_scale` is what it is multiplied with first (null: 1). Outputs are the rows and depth the
-/// columns, or the other way round when `turned`.
+/// Packs tiles of the matrix x [rows, cols]: `row_of` says where row r lies (null: at r). Outputs
+/// are the rows and depth the columns, or the other way round when `turned`.
 struct PackTilesArgs {
   const float* x;
-  int64_t x_stride;  // in elements
+  const uint16_t* rounded;  // instead of x: values that are bf16 already, taken as they are
+  int64_t x_stride;         // in elements
   const int32_t* row_of;
-  const float* row_scale;
   int64_t rows, cols;
   bool turned, pairs;
+  bool streams;   // the tiles are read much later: they go past the caches
   uint16_t* out;  // tile t of panel p at out + (p · panel_tiles + t) · kTileValues
   int64_t panel_tiles;
 };
@@ -337,6 +343,28 @@ struct RmsNormGradArgs {
   int64_t n;
   double eps;
   float *d_x, *partial;
+};
+
+/// Rows of the router's gradient in float, each element one chain of fmas: d_x[t] takes
+/// d_logits[t][e] · w[e] in order of e, d_w[e] takes d_logits[t][e] · x[t] in order of t.
+struct RouterGradArgs {
+  const float* d_logits;  // [rows, experts]
+  const float* w;         // [experts, n]
+  const float* x;         // [rows] of x_stride
+  int64_t x_stride;
+  float* d_x;  // [rows] of d_x_stride, added to
+  int64_t d_x_stride;
+  float* d_w;  // [experts, n], added to; or null
+  int64_t rows, experts, n;
+};
+
+/// Rows of floats to rows of bf16 (PackTilesArgs' rounding), past the caches.
+struct RoundRowsArgs {
+  const float* x;
+  int64_t x_stride;  // in elements
+  int64_t rows, cols;
+  uint16_t* out;
+  int64_t out_stride;
 };
 
 /// Scores of training's attention lie by key: s[j · stride + i] is that of key first_key + j and
@@ -442,7 +470,7 @@ struct KernelDescriptor {
   void (*sum)(const SumArgs&);
   // kEncode: what quant/format.h's encoder of `format` writes, bit for bit
   EncodeFn encode;
-  // kSwiGluGrad … kRmsNormGrad:
+  // kSwiGluGrad … kRoundRows:
   void (*swiglu_grad)(const SwiGluGradArgs&);
   void (*swiglu_tiles)(const SwiGluTilesArgs&);
   void (*swiglu_grad_tiles)(const SwiGluGradTilesArgs&);
@@ -455,6 +483,8 @@ struct KernelDescriptor {
   void (*adamw)(const AdamWArgs&);
   void (*dot)(const DotArgs&);
   void (*rms_norm_grad)(const RmsNormGradArgs&);
+  void (*router_grad)(const RouterGradArgs&);
+  void (*round_rows)(const RoundRowsArgs&);
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

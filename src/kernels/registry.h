@@ -40,6 +40,8 @@ class KernelTable {
   const KernelDescriptor* adamw = nullptr;
   const KernelDescriptor* dot = nullptr;
   const KernelDescriptor* rms_norm_grad = nullptr;
+  const KernelDescriptor* router_grad = nullptr;
+  const KernelDescriptor* round_rows = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

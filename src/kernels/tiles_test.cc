@@ -36,7 +36,7 @@ std::vector<float> Random(int64_t n, uint64_t stream) {
 
 struct PackCase {
   int64_t rows, cols;
-  bool turned, pairs, gathered, scaled;
+  bool turned, pairs, gathered, rounded, streams;
 };
 
 /// Tiles of a matrix with a stride, or of some of its rows; a panel more than needed stays as it
@@ -49,20 +49,22 @@ std::vector<uint16_t> Pack(const KernelDescriptor& kernel, const PackCase& c) {
   x[2] = 3.4e38f;
   std::vector<int32_t> row_of(c.rows);
   for (int64_t r = 0; r < c.rows; ++r) row_of[r] = static_cast<int32_t>((r * 7 + 2) % rows);
-  const std::vector<float> scale = Random(c.rows, 2);
+  std::vector<uint16_t> rounded(x.size());
+  for (size_t i = 0; i < x.size(); ++i) rounded[i] = static_cast<uint16_t>(i * 257);
   const int64_t outputs = c.turned ? c.cols : c.rows, depth = c.turned ? c.rows : c.cols;
   const int64_t tiles = CeilDiv(depth, kTileDepth) + 1;
   const int64_t values = CeilDiv(outputs, kTileOutputs) * tiles * kTileValues;
   Buffer out = *Buffer::Allocate(values * sizeof(uint16_t), "test");
   std::memset(out.data(), 0x5a, out.size());
-  kernel.pack_tiles({.x = x.data(),
+  kernel.pack_tiles({.x = c.rounded ? nullptr : x.data(),
+                     .rounded = c.rounded ? rounded.data() : nullptr,
                      .x_stride = stride,
                      .row_of = c.gathered ? row_of.data() : nullptr,
-                     .row_scale = c.scaled ? scale.data() : nullptr,
                      .rows = c.rows,
                      .cols = c.cols,
                      .turned = c.turned,
                      .pairs = c.pairs,
+                     .streams = c.streams,
                      .out = out.as<uint16_t>(),
                      .panel_tiles = tiles});
   return {out.as<uint16_t>(), out.as<uint16_t>() + values};
@@ -72,12 +74,35 @@ TEST(PackTiles, EqualsTheReferenceBitForBit) {
   const KernelDescriptor& reference = *SelectKernels(0).pack_tiles;
   for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kPackTiles)) {
     for (const auto& [rows, cols] : {std::array<int64_t, 2>{1, 1}, {16, 32}, {33, 17}, {50, 100}}) {
-      for (int bits = 0; bits < 16; ++bits) {
-        const PackCase c{rows,           cols, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
-                         (bits & 8) != 0};
+      for (int bits = 0; bits < 32; ++bits) {
+        const PackCase c{rows,
+                         cols,
+                         (bits & 1) != 0,
+                         (bits & 2) != 0,
+                         (bits & 4) != 0,
+                         (bits & 8) != 0,
+                         (bits & 16) != 0};
         EXPECT_EQ(Pack(*kernel, c), Pack(reference, c))
             << kernel->name << ", " << rows << " × " << cols << ", variant " << bits;
       }
+    }
+  }
+}
+
+TEST(RoundRows, EqualsTheReferenceBitForBit) {
+  for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kRoundRows)) {
+    for (const int64_t cols : {1, 31, 32, 64, 100}) {
+      constexpr int64_t kRows = 3;
+      const int64_t stride = cols + 5, out_stride = (cols + 31) / 32 * 32;
+      std::vector<float> x = Random(kRows * stride, 1);
+      x[0] = 1e-39f;  // subnormal
+      const auto run = [&](const KernelDescriptor& k) {
+        Buffer out = *Buffer::Allocate(kRows * out_stride * sizeof(uint16_t), "test");
+        std::memset(out.data(), 0x5a, out.size());
+        k.round_rows({x.data(), stride, kRows, cols, out.as<uint16_t>(), out_stride});
+        return std::vector<uint16_t>(out.as<uint16_t>(), out.as<uint16_t>() + kRows * out_stride);
+      };
+      EXPECT_EQ(run(*kernel), run(*SelectKernels(0).round_rows)) << kernel->name << ", " << cols;
     }
   }
 }
@@ -173,12 +198,13 @@ Buffer Tiles(int64_t values) {
   return tiles;
 }
 
-/// hidden, gate and up kept, and the gradient's five outputs, one after another.
+/// hidden, gate and up kept, and the gradient's six outputs, one after another.
 std::vector<uint16_t> SwiGlu(const KernelDescriptor& forward, const KernelDescriptor& backward,
                              int64_t rows, int64_t cols) {
   const int64_t stride = cols + 5, kept_stride = cols + 3;
   std::vector<float> gate = Random(rows * stride, 6), up = Random(rows * stride, 7);
-  const std::vector<float> d_hidden = Random(rows * stride, 8);
+  const std::vector<float> d_hidden = Random(rows * stride, 8), weight = Random(rows, 9);
+  std::vector<float> d_weight(static_cast<size_t>(rows) + 1, kCanary);
   for (float& x : gate) x *= 8;
   const int64_t by_row = CeilDiv(cols, kTileDepth) + 1, by_col = CeilDiv(rows, kTileDepth) + 1;
   const int64_t row_values = CeilDiv(rows, 32) * 2 * by_row * kTileValues;
@@ -203,6 +229,8 @@ std::vector<uint16_t> SwiGlu(const KernelDescriptor& forward, const KernelDescri
                               .stride = stride,
                               .rows = rows,
                               .cols = cols,
+                              .weight = weight.data(),
+                              .d_weight = d_weight.data(),
                               .d_gate = d_gate.as<uint16_t>(),
                               .d_up = d_up.as<uint16_t>(),
                               .panel_tiles = by_row,
@@ -214,6 +242,8 @@ std::vector<uint16_t> SwiGlu(const KernelDescriptor& forward, const KernelDescri
   for (const Buffer* b :
        {&hidden, &kept[0], &kept[1], &d_gate, &d_up, &turned[0], &turned[1], &turned[2]})
     all.insert(all.end(), b->as<const uint16_t>(), b->as<const uint16_t>() + b->size() / 2);
+  const auto* words = reinterpret_cast<const uint16_t*>(d_weight.data());
+  all.insert(all.end(), words, words + 2 * d_weight.size());
   return all;
 }
 

@@ -166,5 +166,38 @@ TEST(RmsNormGradKernels, EqualTheReferenceBitForBit) {
                 });
 }
 
+/// d_x, then d_w where it is trained.
+Floats RouterGrad(const KernelDescriptor& kernel, int64_t n, int64_t experts, bool trained) {
+  constexpr int64_t kRows = 5;
+  const int64_t stride = n + 3;
+  const Floats d_logits = Random(kRows * experts, 18), w = Random(experts * n, 19);
+  const Floats x = Random(kRows * stride, 20);
+  Floats d_x = Random(kRows * stride, 21), d_w = Random(experts * n, 22);
+  kernel.router_grad({.d_logits = d_logits.data(),
+                      .w = w.data(),
+                      .x = x.data(),
+                      .x_stride = stride,
+                      .d_x = d_x.data(),
+                      .d_x_stride = stride,
+                      .d_w = trained ? d_w.data() : nullptr,
+                      .rows = kRows,
+                      .experts = experts,
+                      .n = n});
+  d_x.insert(d_x.end(), d_w.begin(), d_w.end());
+  return d_x;
+}
+
+TEST(RouterGradKernels, EqualTheReferenceBitForBit) {
+  ForEachKernel(KernelOp::kRouterGrad, *SelectKernels(0).router_grad,
+                [](const auto& kernel, const auto& reference, int64_t n) {
+                  for (const int64_t experts : {1, 8, 11}) {
+                    for (const bool trained : {false, true}) {
+                      ExpectSameBits(RouterGrad(kernel, n, experts, trained),
+                                     RouterGrad(reference, n, experts, trained));
+                    }
+                  }
+                });
+}
+
 }  // namespace
 }  // namespace octet

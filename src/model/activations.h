@@ -10,6 +10,15 @@
 
 namespace octet {
 
+/// What TileLayerForward (model/tile_layer.h) keeps for the gradient instead of attn_in … ffn_out,
+/// except for attn, log_sum and what the router made. Empty in inference.
+struct TileActs {
+  uint16_t* attn_in = nullptr;  // an operand of all rows, turned, in pairs
+  View<uint16_t, 2> q, k, v;    // rounded to bf16; q turned and scaled
+  View<float, 2> h_mid;         // the residual stream between the halves
+  View<uint16_t, 2> ffn_in;     // rounded to bf16
+};
+
 struct LayerActs {
   View<float, 2> attn_in;        // [T, d_model] rms_norm(h)
   View<float, 2> q;              // [T, q_dim] turned and scaled
@@ -23,6 +32,7 @@ struct LayerActs {
   View<float, 2> gate_weights;   // [T, k]
   ExpertActs expert;
   View<float, 2> ffn_out;  // [T, d_model] before the residual
+  TileActs tiles;
 };
 
 LayerActs AllocateLayerActs(const ModelConfig& config, int64_t rows, Arena& arena);

@@ -1,5 +1,6 @@
 #include "model/layer.h"
 
+#include "model/tile_layer.h"
 #include "ops/expert_plan.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
@@ -69,6 +70,8 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
 void LayerForward(const StepInput& step, const LayerWeights& weights,
                   std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
                   Context& context) {
+  if (step.observer == nullptr && CanTileLayer(weights, segments, acts, context))
+    return TileLayerForward(step, weights, segments, h, acts, context);
   AttentionForward(step, weights, segments, h, acts, context);
   AddAndRmsNorm(h, acts.attn_out, weights.ffn_norm, step.config.norm_eps, acts.ffn_in, context);
   Observe(step, "h_mid", h);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/tile_layer.h"
+#include "model/tile_layer_grad.h"
 #include "ops/attention_grad.h"
 #include "ops/expert_plan.h"
 #include "ops/linear_grad.h"
@@ -9,6 +11,7 @@
 #include "ops/rms_norm_grad.h"
 #include "ops/rope_grad.h"
 #include "ops/route_grad.h"
+#include "ops/router_grad.h"
 #include "ops/rows.h"
 
 namespace octet {
@@ -26,6 +29,10 @@ void RouterBackward(const LayerGradTask& task, View<const float, 2> d_weights, V
     RouterLossGrad({task.router->statistics, task.router->options, task.router->scale,
                     task.step.layer, acts.router_logits, d_logits},
                    context);
+  }
+  if (CanGradRouter(task.weights.router)) {
+    RouterGrad({&task.weights.router, acts.ffn_in, d_logits, d_x, task.grads.router}, context);
+    return;
   }
   // In float, as its forward is.
   Context exact{context.pool, context.kernels, context.scratch, Arithmetic::kFloat32};
@@ -99,6 +106,8 @@ void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& c
 }  // namespace
 
 void LayerBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
+  if (CanTileLayer(task.weights, task.segments, task.acts, context))
+    return TileLayerBackward(task, d_h, context);
   FeedForwardBackward(task, d_h, context);
   AttentionBackward(task, d_h, context);
 }

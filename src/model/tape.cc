@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "ops/tiles.h"
 
 namespace octet {
 namespace {
@@ -20,6 +21,12 @@ LayerActs AllocateKept(const ModelConfig& c, int64_t rows, Arena& arena) {
       arena.Matrix<uint16_t>(acts.expert.hidden.shape[0], acts.expert.hidden.shape[1]);
   acts.expert.kept_up =
       arena.Matrix<uint16_t>(acts.expert.hidden.shape[0], acts.expert.hidden.shape[1]);
+  acts.tiles = {arena.Allocate<uint16_t>(TileOperand::Values(c.d_model, rows)),
+                arena.Matrix<uint16_t>(rows, c.q_dim()),
+                arena.Matrix<uint16_t>(rows, c.kv_dim()),
+                arena.Matrix<uint16_t>(rows, c.kv_dim()),
+                arena.Matrix<float>(rows, c.d_model),
+                arena.Matrix<uint16_t>(rows, c.d_model)};
   return acts;
 }
 

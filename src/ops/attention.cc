@@ -184,7 +184,7 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
              [&](int64_t t) { ScaleRow(q[t].data, scale, q.shape[1], false, q[t].data, context); });
   const bool tiled = context.arithmetic == Arithmetic::kBf16 && log_sum.data != nullptr;
   if (tiled && CanTileAttention(segments))
-    return TileAttention(q, shape, segments, out, log_sum, context);
+    return TileAttention({q, {}, {}, out, log_sum}, shape, segments, context);
 
   int64_t n_tiles = 0;
   for (const AttentionSegment& segment : segments) n_tiles += TileCount(segment) * shape.n_kv_heads;

@@ -178,8 +178,11 @@ void AttentionGrad(const AttentionGradTask& task, const AttentionShape& shape,
   const Arena::Scope scope(context.scratch);
   for (const AttentionSegment& segment : segments) CHECK(segment.first_position == 0);
   const View<const float, 2> delta = RowSums(task, shape, context);
-  if (context.arithmetic == Arithmetic::kBf16)
-    return TileAttentionGrad(task, shape, segments, delta, context);
+  if (context.arithmetic == Arithmetic::kBf16) {
+    return TileAttentionGrad(
+        {task.q, task.k, task.v, task.d_out, task.log_sum, delta, task.d_q, task.d_k, task.d_v},
+        shape, segments, context);
+  }
   ForEachRow(task.q.shape[0], task.q.shape[1], context,
              [&](int64_t t) { std::fill_n(task.d_q[t].data, task.q.shape[1], 0.0f); });
   const KernelDescriptor& kernel =

@@ -57,8 +57,10 @@ ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Aren
 void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const ExpertPlan& plan,
                const ExpertActs& acts, View<float, 2> out, Context& context) {
   if (CanTileFfn(experts, acts, context)) {
-    TileFfn(x, experts, plan, acts, context);
-    Combine(acts.y, plan, out, context);
+    const Arena::Scope scope(context.scratch);
+    const auto y = context.scratch.Matrix<float>(acts.y.shape[0], acts.y.shape[1]);
+    TileFfn(x, experts, plan, acts, y, context);
+    Combine(y, plan, out, context);
     return;
   }
   Arena::Scope scope(context.scratch);

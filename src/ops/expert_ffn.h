@@ -22,8 +22,7 @@ struct ExpertActs {
   View<float, 2> up;      // [S, d_ff] w3 x
   View<float, 2> y;       // [S, d_model] w2 hidden
   View<float, 2> gate;    // [S, d_ff] w1 x, kept for the gradient; empty in inference
-  // [S, d_ff] w1 x and w3 x in bf16, instead of all above but y, where TileFfn runs
-  // (ops/tile_ffn.h)
+  // [S, d_ff] w1 x and w3 x in bf16, instead of all above, where TileFfn runs (ops/tile_ffn.h)
   View<uint16_t, 2> kept_gate, kept_up;
 };
 ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Arena& arena);

@@ -102,12 +102,13 @@ void ExpertFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<f
                    Context& context) {
   const Arena::Scope scope(context.scratch);
   auto d_slots = context.scratch.Matrix<float>(task.acts.y.shape[0], task.d_out.shape[1]);
-  GradCombine(task, plan, d_weights, context);
   if (CanTileFfn(task.experts, task.acts, context)) {
-    TileFfnGrad(task, plan, d_slots, context);
+    TileFfnGrad({task.experts, task.acts, task.x, task.d_out, task.grads}, plan, d_weights, d_slots,
+                context);
     GradGather(d_slots, plan, task.d_x, context);
     return;
   }
+  GradCombine(task, plan, d_weights, context);
   Scatter(task, plan, d_slots, context);
   auto* groups = context.scratch.Allocate<Group>(static_cast<int64_t>(task.experts.size()));
   size_t n = 0;

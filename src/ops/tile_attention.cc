@@ -13,31 +13,29 @@ constexpr int64_t kBlockValues = kScoreSide * kScoreSide;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Columns of a head in rows of many.
-struct HeadRows {
-  const float* data;
-  int64_t stride, rows, head_dim;
-};
-HeadRows RowsOf(View<const float, 2> x, const AttentionSegment& segment, int64_t head,
-                int64_t head_dim) {
-  return {x[segment.first_row].data + head * head_dim, x.stride[0], segment.rows, head_dim};
+/// Columns of a head in a segment's rows.
+TileSource RowsOf(const TileSource& x, const AttentionSegment& segment, int64_t head,
+                  int64_t head_dim) {
+  return x.Part(segment.first_row, segment.rows, head * head_dim, head_dim);
 }
-HeadRows PageRows(const KvView& kv, std::span<std::byte* const> pages, int64_t rows, int64_t head) {
-  return {reinterpret_cast<const float*>(pages[0] + kv.Offset(0, head)),
-          kv.row_bytes() / static_cast<int64_t>(sizeof(float)), rows, kv.head_dim};
+TileSource PageRows(const KvView& kv, std::span<std::byte* const> pages, int64_t rows,
+                    int64_t head) {
+  const auto* first = reinterpret_cast<const float*>(pages[0] + kv.Offset(0, head));
+  const int64_t stride = kv.row_bytes() / static_cast<int64_t>(sizeof(float));
+  return View<const float, 2>{first, {rows, kv.head_dim}, {stride, 1}};
 }
 
 /// Outputs are the rows, or the dimensions of the head when `turned`.
-void Pack(const HeadRows& x, bool turned, bool pairs, uint16_t* out, const KernelTable& kernels) {
-  kernels.pack_tiles->pack_tiles(
-      {.x = x.data,
-       .x_stride = x.stride,
-       .rows = x.rows,
-       .cols = x.head_dim,
-       .turned = turned,
-       .pairs = pairs,
-       .out = out,
-       .panel_tiles = CeilDiv(turned ? x.rows : x.head_dim, kTileDepth)});
+void Pack(const TileSource& x, bool turned, bool pairs, uint16_t* out, const KernelTable& kernels) {
+  kernels.pack_tiles->pack_tiles({.x = x.x,
+                                  .rounded = x.rounded,
+                                  .x_stride = x.stride,
+                                  .rows = x.rows,
+                                  .cols = x.cols,
+                                  .turned = turned,
+                                  .pairs = pairs,
+                                  .out = out,
+                                  .panel_tiles = CeilDiv(turned ? x.rows : x.cols, kTileDepth)});
 }
 
 /// Operands of one product: outputs of `a` by outputs of `b`.
@@ -96,7 +94,7 @@ ForwardScratch MakeForwardScratch(int64_t n, int64_t d, Arena& arena) {
 
 /// A block of queries [first, first + queries) of one head against all keys that they see.
 struct QueryBlock {
-  HeadRows q;
+  TileSource q;  // of the whole segment
   int64_t first, queries;
   int64_t window;
   View<float, 2> out;      // [queries, head_dim]
@@ -106,13 +104,12 @@ struct QueryBlock {
 
 void ForwardBlock(const QueryBlock& block, int64_t n, const ForwardScratch& s,
                   const KernelTable& kernels) {
-  const int64_t d = block.q.head_dim;
+  const int64_t d = block.q.cols;
   // Depth comes in whole tiles.
   const int64_t first_key = FirstKey(block.first, block.window) / kTileDepth * kTileDepth;
   const int64_t keys = block.first + block.queries - first_key;
   const int64_t dim_tiles = CeilDiv(d, kTileDepth), key_tiles = CeilDiv(n, kTileDepth);
-  Pack({block.q.data + block.first * block.q.stride, block.q.stride, block.queries, d}, false, true,
-       s.q, kernels);
+  Pack(block.q.Part(block.first, block.queries, 0, d), false, true, s.q, kernels);
   Product({s.k + first_key / kTileOutputs * dim_tiles * kTileValues, keys, dim_tiles},
           {s.q, block.queries, dim_tiles}, d, MakeView(s.s, keys, kScoreSide), false, kernels);
   kernels.score_softmax->score_softmax({{keys, block.queries, first_key, block.first, block.window},
@@ -140,31 +137,35 @@ bool CanTileAttention(std::span<const AttentionSegment> segments) {
   });
 }
 
-void TileAttention(View<const float, 2> q, const AttentionShape& shape,
-                   std::span<const AttentionSegment> segments, View<float, 2> out,
-                   View<float, 2> log_sum, Context& context) {
+void TileAttention(const TileAttentionTask& task, const AttentionShape& shape,
+                   std::span<const AttentionSegment> segments, Context& context) {
   const Arena::Scope scope(context.scratch);
   const int64_t n = LongestSegment(segments), d = shape.head_dim;
   auto* scratch = context.scratch.Allocate<ForwardScratch>(context.pool.threads());
   for (int w = 0; w < context.pool.threads(); ++w)
     scratch[w] = MakeForwardScratch(n, d, context.scratch);
-  const auto units = static_cast<int64_t>(segments.size()) * shape.n_heads;
+  const int64_t group = shape.n_heads / shape.n_kv_heads;
+  const auto units = static_cast<int64_t>(segments.size()) * shape.n_kv_heads;
   context.pool.ParallelFor(units, [&](int64_t unit, int worker) {
-    const AttentionSegment& segment = segments[static_cast<size_t>(unit / shape.n_heads)];
+    const AttentionSegment& segment = segments[static_cast<size_t>(unit / shape.n_kv_heads)];
     const ForwardScratch& s = scratch[worker];
-    const int64_t head = unit % shape.n_heads, rows = segment.rows;
-    const int64_t kv_head = head / (shape.n_heads / shape.n_kv_heads);
-    Pack(PageRows(segment.kv, segment.kv.k_pages, rows, kv_head), false, false, s.k,
-         context.kernels);
-    Pack(PageRows(segment.kv, segment.kv.v_pages, rows, kv_head), true, false, s.v,
-         context.kernels);
-    for (int64_t first = 0; first < rows; first += kScoreSide) {
-      const int64_t row = segment.first_row + first, queries = std::min(kScoreSide, rows - first);
-      View<float, 2> part = out.Rows(row, queries);
-      part.data += head * d;
-      ForwardBlock({RowsOf(q, segment, head, d), first, queries, shape.sliding_window, part,
-                    &log_sum[row][head], log_sum.stride[0]},
-                   rows, s, context.kernels);
+    const int64_t kv_head = unit % shape.n_kv_heads, rows = segment.rows;
+    const bool paged = task.k.cols == 0;
+    Pack(paged ? PageRows(segment.kv, segment.kv.k_pages, rows, kv_head)
+               : RowsOf(task.k, segment, kv_head, d),
+         false, false, s.k, context.kernels);
+    Pack(paged ? PageRows(segment.kv, segment.kv.v_pages, rows, kv_head)
+               : RowsOf(task.v, segment, kv_head, d),
+         true, false, s.v, context.kernels);
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+      for (int64_t first = 0; first < rows; first += kScoreSide) {
+        const int64_t row = segment.first_row + first, queries = std::min(kScoreSide, rows - first);
+        View<float, 2> part = task.out.Rows(row, queries);
+        part.data += head * d;
+        ForwardBlock({RowsOf(task.q, segment, head, d), first, queries, shape.sliding_window, part,
+                      &task.log_sum[row][head], task.log_sum.stride[0]},
+                     rows, s, context.kernels);
+      }
     }
   });
 }
@@ -206,7 +207,7 @@ BackwardScratch MakeBackwardScratch(int64_t n, int64_t d, Arena& arena) {
 
 /// One segment, key/value head and query head.
 struct GradUnit {
-  const AttentionGradTask& task;
+  const TileAttentionGradTask& task;
   const AttentionShape& shape;
   const AttentionSegment& segment;
   const BackwardScratch& s;
@@ -263,17 +264,17 @@ void GradBlock(const GradUnit& u, int64_t first_key, int64_t first_query) {
           {s.d_q + first_query, {u.d(), queries}, {u.rows(), 1}}, first_key > begin, u.kernels);
 }
 
-void GradHead(const GradUnit& u, int64_t head, View<const float, 2> delta) {
+void GradHead(const GradUnit& u, int64_t head) {
   const BackwardScratch& s = u.s;
-  const HeadRows q = RowsOf(u.task.q, u.segment, head, u.d());
-  const HeadRows d_out = RowsOf(u.task.d_out, u.segment, head, u.d());
+  const TileSource q = RowsOf(u.task.q, u.segment, head, u.d());
+  const TileSource d_out = RowsOf(u.task.d_out, u.segment, head, u.d());
   Pack(q, false, true, s.q, u.kernels);
   Pack(q, true, true, s.q_turned, u.kernels);
   Pack(d_out, false, true, s.o, u.kernels);
   Pack(d_out, true, true, s.o_turned, u.kernels);
   for (int64_t i = 0; i < u.rows(); ++i) {
     s.log_sum[i] = u.task.log_sum[u.segment.first_row + i][head];
-    s.delta[i] = delta[u.segment.first_row + i][head];
+    s.delta[i] = u.task.delta[u.segment.first_row + i][head];
   }
   const int64_t window = u.shape.sliding_window;
   for (int64_t key = 0; key < u.rows(); key += kScoreSide) {
@@ -288,9 +289,8 @@ void GradHead(const GradUnit& u, int64_t head, View<const float, 2> delta) {
 
 }  // namespace
 
-void TileAttentionGrad(const AttentionGradTask& task, const AttentionShape& shape,
-                       std::span<const AttentionSegment> segments, View<const float, 2> delta,
-                       Context& context) {
+void TileAttentionGrad(const TileAttentionGradTask& task, const AttentionShape& shape,
+                       std::span<const AttentionSegment> segments, Context& context) {
   const Arena::Scope scope(context.scratch);
   const int64_t n = LongestSegment(segments), d = shape.head_dim;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
@@ -304,13 +304,12 @@ void TileAttentionGrad(const AttentionGradTask& task, const AttentionShape& shap
     const AttentionSegment& segment = segments[static_cast<size_t>(unit / shape.n_kv_heads)];
     const BackwardScratch& s = scratch[worker];
     const int64_t kv_head = unit % shape.n_kv_heads, group = shape.n_heads / shape.n_kv_heads;
-    const HeadRows k = RowsOf(task.k, segment, kv_head, d);
+    const TileSource k = RowsOf(task.k, segment, kv_head, d);
     Pack(k, false, false, s.k, context.kernels);
     Pack(k, true, false, s.k_turned, context.kernels);
     Pack(RowsOf(task.v, segment, kv_head, d), false, false, s.v, context.kernels);
     for (int64_t h = 0; h < group; ++h) {
-      GradHead({task, shape, segment, s, context.kernels, kv_head, h == 0}, kv_head * group + h,
-               delta);
+      GradHead({task, shape, segment, s, context.kernels, kv_head, h == 0}, kv_head * group + h);
     }
   });
 }

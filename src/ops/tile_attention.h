@@ -6,6 +6,7 @@
 
 #include "ops/attention.h"
 #include "ops/attention_grad.h"
+#include "ops/tiles.h"
 
 namespace octet {
 
@@ -13,15 +14,22 @@ namespace octet {
 /// tape holds.
 bool CanTileAttention(std::span<const AttentionSegment> segments);
 
-/// As Attention with `log_sum`; q is already scaled.
-void TileAttention(View<const float, 2> q, const AttentionShape& shape,
-                   std::span<const AttentionSegment> segments, View<float, 2> out,
-                   View<float, 2> log_sum, Context& context);
+struct TileAttentionTask {
+  TileSource q;     // [T, q_dim] turned and scaled
+  TileSource k, v;  // [T, kv_dim]; empty: read from the segments' pages
+  View<float, 2> out, log_sum;
+};
+/// As Attention with `log_sum`, once q is scaled. Threads share segments and key/value heads.
+void TileAttention(const TileAttentionTask& task, const AttentionShape& shape,
+                   std::span<const AttentionSegment> segments, Context& context);
 
-/// As AttentionGrad, with `delta` [T, H] = Σ_d d_out · out. Threads share segments and key/value
-/// heads.
-void TileAttentionGrad(const AttentionGradTask& task, const AttentionShape& shape,
-                       std::span<const AttentionSegment> segments, View<const float, 2> delta,
-                       Context& context);
+struct TileAttentionGradTask {
+  TileSource q, k, v, d_out;            // as AttentionGradTask has them
+  View<const float, 2> log_sum, delta;  // [T, H]; delta = Σ_d d_out · out
+  View<float, 2> d_q, d_k, d_v;         // overwritten
+};
+/// As AttentionGrad. Threads share segments and key/value heads.
+void TileAttentionGrad(const TileAttentionGradTask& task, const AttentionShape& shape,
+                       std::span<const AttentionSegment> segments, Context& context);
 
 }  // namespace octet

@@ -52,21 +52,6 @@ ExpertTiles* Operands(std::span<const Expert> experts, const ExpertPlan& plan, b
   return tiles;
 }
 
-/// c [rows, outputs of b] = rows · bᵀ.
-void Product(const uint16_t* rows, const TileOperand& b, View<float, 2> c, bool add,
-             const KernelTable& kernels) {
-  kernels.tile_product->tile_product({.a = rows,
-                                      .b = b.tiles,
-                                      .a_panel_tiles = b.panel_tiles(),
-                                      .b_panel_tiles = b.panel_tiles(),
-                                      .depth_tiles = b.panel_tiles(),
-                                      .rows = c.shape[0],
-                                      .cols = c.shape[1],
-                                      .c = c.data,
-                                      .c_stride = c.stride[0],
-                                      .add = add});
-}
-
 /// Memory of one worker.
 struct ForwardScratch {
   uint16_t *x, *hidden;
@@ -76,10 +61,10 @@ struct ForwardScratch {
 /// What a backward pass leaves for the gradients of the weights: operands over all slots, those of
 /// expert e from tile `first_tile[e]` of the depth on.
 struct WeightOperands {
-  uint16_t *x, *d_y, *hidden, *d_gate, *d_up;
+  uint16_t *x, *d_out, *hidden, *d_gate, *d_up;
 };
 struct BackwardScratch {
-  uint16_t *d_y, *d_gate, *d_up;
+  uint16_t *d_out, *d_gate, *d_up;
   float* d_hidden;
 };
 
@@ -92,11 +77,11 @@ bool CanTileFfn(std::span<const Expert> experts, const ExpertActs& acts, const C
   });
 }
 
-void TileFfn(View<const float, 2> x, std::span<const Expert> experts, const ExpertPlan& plan,
-             const ExpertActs& acts, Context& context) {
+void TileFfn(const TileSource& x, std::span<const Expert> experts, const ExpertPlan& plan,
+             const ExpertActs& acts, View<float, 2> y, Context& context) {
   const Arena::Scope scope(context.scratch);
   Arena& arena = context.scratch;
-  const int64_t d = x.shape[1], ff = acts.kept_gate.shape[1];
+  const int64_t d = x.cols, ff = acts.kept_gate.shape[1];
   const std::span<const Block> blocks =
       MakeBlocks(plan, static_cast<int64_t>(experts.size()), arena);
   const ExpertTiles* tiles = Operands(experts, plan, false, context);
@@ -111,15 +96,16 @@ void TileFfn(View<const float, 2> x, std::span<const Expert> experts, const Expe
     const Block& block = blocks[static_cast<size_t>(i)];
     const ForwardScratch& s = scratch[worker];
     const ExpertTiles& w = tiles[block.expert];
-    kernels.pack_tiles->pack_tiles({.x = x.data,
-                                    .x_stride = x.stride[0],
+    kernels.pack_tiles->pack_tiles({.x = x.x,
+                                    .rounded = x.rounded,
+                                    .x_stride = x.stride,
                                     .row_of = plan.row_of_slot.data + block.first,
                                     .rows = block.rows,
                                     .cols = d,
                                     .out = s.x,
                                     .panel_tiles = w.w1.panel_tiles()});
-    Product(s.x, w.w1, MakeView(s.gate, block.rows, ff), false, kernels);
-    Product(s.x, w.w3, MakeView(s.up, block.rows, ff), false, kernels);
+    MultiplyBlock(s.x, w.w1, MakeView(s.gate, block.rows, ff), false, kernels);
+    MultiplyBlock(s.x, w.w3, MakeView(s.up, block.rows, ff), false, kernels);
     kernels.swiglu_tiles->swiglu_tiles({.gate = s.gate,
                                         .up = s.up,
                                         .stride = ff,
@@ -130,7 +116,7 @@ void TileFfn(View<const float, 2> x, std::span<const Expert> experts, const Expe
                                         .kept_gate = acts.kept_gate[block.first].data,
                                         .kept_up = acts.kept_up[block.first].data,
                                         .kept_stride = ff});
-    Product(s.hidden, w.w2, acts.y.Rows(block.first, block.rows), false, kernels);
+    MultiplyBlock(s.hidden, w.w2, y.Rows(block.first, block.rows), false, kernels);
   });
 }
 
@@ -146,16 +132,16 @@ const int64_t* FirstTiles(const ExpertPlan& plan, int64_t experts, Arena& arena)
 }
 
 struct GradPass {
-  const ExpertFfnGradTask& task;
+  const TileFfnGradTask& task;
   const ExpertPlan& plan;
-  const float* slot_weight;  // [S]
+  float *slot_weight, *d_slot_weight;  // [S]
   const ExpertTiles* tiles;
   const int64_t* first_tile;
   WeightOperands operands;
   View<float, 2> d_slots;
   const KernelTable& kernels;
 
-  int64_t d() const { return task.d_out.shape[1]; }
+  int64_t d() const { return task.d_out.cols; }
   int64_t ff() const { return task.acts.kept_gate.shape[1]; }
   int64_t ExpertTileCount(int64_t e) const { return first_tile[e + 1] - first_tile[e]; }
   /// Expert e's part of an operand of `cols` outputs (a multiple of 32).
@@ -174,27 +160,26 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
   const int64_t d = pass.d(), ff = pass.ff(), tile = block.from / kTileDepth * kTileValues;
   const int64_t turned_tiles = pass.ExpertTileCount(block.expert);
   const int32_t* row_of = pass.plan.row_of_slot.data + block.first;
-  const auto pack = [&](View<const float, 2> x, const float* scale, bool turned, bool pairs,
-                        uint16_t* out) {
+  const auto pack = [&](const TileSource& x, bool turned, bool pairs, uint16_t* out) {
     pass.kernels.pack_tiles->pack_tiles(
-        {.x = x.data,
-         .x_stride = x.stride[0],
+        {.x = x.x,
+         .rounded = x.rounded,
+         .x_stride = x.stride,
          .row_of = row_of,
-         .row_scale = scale,
          .rows = block.rows,
          .cols = d,
          .turned = turned,
          .pairs = pairs,
+         .streams = turned,
          .out = out,
          .panel_tiles = turned ? turned_tiles : CeilDiv(d, kTileDepth)});
   };
-  const float* weight = pass.slot_weight + block.first;
-  pack(pass.task.d_out, weight, false, false, s.d_y);
-  pack(pass.task.d_out, weight, true, false, pass.ByDim(pass.operands.d_y, block.expert) + tile);
-  pack(pass.task.x, nullptr, true, true, pass.ByDim(pass.operands.x, block.expert) + tile);
+  pack(pass.task.d_out, false, false, s.d_out);
+  pack(pass.task.d_out, true, false, pass.ByDim(pass.operands.d_out, block.expert) + tile);
+  pack(pass.task.x, true, true, pass.ByDim(pass.operands.x, block.expert) + tile);
 
   const ExpertTiles& w = pass.tiles[block.expert];
-  Product(s.d_y, w.w2, MakeView(s.d_hidden, block.rows, ff), false, pass.kernels);
+  MultiplyBlock(s.d_out, w.w2, MakeView(s.d_hidden, block.rows, ff), false, pass.kernels);
   pass.kernels.swiglu_grad_tiles->swiglu_grad_tiles(
       {.kept_gate = pass.task.acts.kept_gate[block.first].data,
        .kept_up = pass.task.acts.kept_up[block.first].data,
@@ -203,6 +188,8 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
        .stride = ff,
        .rows = block.rows,
        .cols = ff,
+       .weight = pass.slot_weight + block.first,
+       .d_weight = pass.d_slot_weight + block.first,
        .d_gate = s.d_gate,
        .d_up = s.d_up,
        .panel_tiles = CeilDiv(ff, kTileDepth),
@@ -211,8 +198,8 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
        .hidden_turned = pass.ByFf(pass.operands.hidden, block.expert) + tile,
        .turned_panel_tiles = turned_tiles});
   const View<float, 2> d_x = pass.d_slots.Rows(block.first, block.rows);
-  Product(s.d_gate, w.w1, d_x, false, pass.kernels);
-  Product(s.d_up, w.w3, d_x, true, pass.kernels);
+  MultiplyBlock(s.d_gate, w.w1, d_x, false, pass.kernels);
+  MultiplyBlock(s.d_up, w.w3, d_x, true, pass.kernels);
 }
 
 void GradWeights(const GradPass& pass, int64_t experts, Context& context) {
@@ -229,7 +216,7 @@ void GradWeights(const GradPass& pass, int64_t experts, Context& context) {
     if (grads.w3.data != nullptr)
       products[n++] = {{pass.ByFf(o.d_up, e), pass.ff(), count}, x, grads.w3, true};
     if (grads.w2.data != nullptr) {
-      products[n++] = {{pass.ByDim(o.d_y, e), pass.d(), count},
+      products[n++] = {{pass.ByDim(o.d_out, e), pass.d(), count},
                        {pass.ByFf(o.hidden, e), pass.ff(), count},
                        grads.w2,
                        true};
@@ -240,13 +227,14 @@ void GradWeights(const GradPass& pass, int64_t experts, Context& context) {
 
 }  // namespace
 
-void TileFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_slots,
-                 Context& context) {
+void TileFfnGrad(const TileFfnGradTask& task, const ExpertPlan& plan, View<float, 2> d_weights,
+                 View<float, 2> d_slots, Context& context) {
   const Arena::Scope scope(context.scratch);
   Arena& arena = context.scratch;
   const auto experts = static_cast<int64_t>(task.experts.size());
-  const int64_t d = task.d_out.shape[1], ff = task.acts.kept_gate.shape[1];
+  const int64_t d = task.d_out.cols, ff = task.acts.kept_gate.shape[1];
   auto* slot_weight = arena.Allocate<float>(d_slots.shape[0]);
+  auto* d_slot_weight = arena.Allocate<float>(d_slots.shape[0]);
   for (int64_t t = 0; t < plan.slot_of.shape[0]; ++t) {
     for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j)
       slot_weight[plan.slot_of[t][j]] = plan.weight[t][j];
@@ -256,10 +244,15 @@ void TileFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<flo
   const auto turned = [&](int64_t cols) {
     return arena.Allocate<uint16_t>(TurnedValues(cols, depth));
   };
-  const GradPass pass{task,        plan,
-                      slot_weight, Operands(task.experts, plan, true, context),
-                      first_tile,  {turned(d), turned(d), turned(ff), turned(ff), turned(ff)},
-                      d_slots,     context.kernels};
+  const GradPass pass{task,
+                      plan,
+                      slot_weight,
+                      d_slot_weight,
+                      Operands(task.experts, plan, true, context),
+                      first_tile,
+                      {turned(d), turned(d), turned(ff), turned(ff), turned(ff)},
+                      d_slots,
+                      context.kernels};
   auto* scratch = arena.Allocate<BackwardScratch>(context.pool.threads());
   for (int w = 0; w < context.pool.threads(); ++w) {
     scratch[w] = {arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, d)),
@@ -271,6 +264,10 @@ void TileFfnGrad(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<flo
   context.pool.ParallelFor(static_cast<int64_t>(blocks.size()), [&](int64_t i, int worker) {
     GradBlock(pass, blocks[static_cast<size_t>(i)], scratch[worker]);
   });
+  for (int64_t t = 0; t < plan.slot_of.shape[0]; ++t) {
+    for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j)
+      d_weights[t][j] = d_slot_weight[plan.slot_of[t][j]];
+  }
   GradWeights(pass, experts, context);
 }
 

@@ -97,6 +97,44 @@ void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context) {
       context);
 }
 
+void PackBlock(const TileSource& x, bool pairs, uint16_t* out, const KernelTable& kernels) {
+  kernels.pack_tiles->pack_tiles({.x = x.x,
+                                  .rounded = x.rounded,
+                                  .x_stride = x.stride,
+                                  .rows = x.rows,
+                                  .cols = x.cols,
+                                  .pairs = pairs,
+                                  .out = out,
+                                  .panel_tiles = CeilDiv(x.cols, kTileDepth)});
+}
+
+void PackTurnedBlock(const TileSource& x, const TurnedBlock& block, const KernelTable& kernels) {
+  kernels.pack_tiles->pack_tiles({.x = x.x,
+                                  .rounded = x.rounded,
+                                  .x_stride = x.stride,
+                                  .rows = x.rows,
+                                  .cols = x.cols,
+                                  .turned = true,
+                                  .pairs = block.pairs,
+                                  .streams = true,
+                                  .out = block.operand + block.first / kTileDepth * kTileValues,
+                                  .panel_tiles = CeilDiv(block.operand_depth, kTileDepth)});
+}
+
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bool add,
+                   const KernelTable& kernels) {
+  kernels.tile_product->tile_product({.a = a,
+                                      .b = b.tiles,
+                                      .a_panel_tiles = b.panel_tiles(),
+                                      .b_panel_tiles = b.panel_tiles(),
+                                      .depth_tiles = b.panel_tiles(),
+                                      .rows = c.shape[0],
+                                      .cols = c.shape[1],
+                                      .c = c.data,
+                                      .c_stride = c.stride[0],
+                                      .add = add});
+}
+
 TileOperand WeightOperand(const WeightMatrix& w, bool by_cols, Context& context) {
   const int64_t outputs = by_cols ? w.cols : w.rows, depth = by_cols ? w.rows : w.cols;
   if (w.tiles != nullptr) return {by_cols ? w.tiles->by_cols : w.tiles->by_rows, outputs, depth};

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "ops/context.h"
 #include "tensor/view.h"
@@ -23,6 +24,45 @@ struct TileOperand {
     return panels * ((depth + kTileDepth - 1) / kTileDepth) * kTileValues;
   }
 };
+
+/// Rows of floats, or of values that were rounded to bf16 already. Never owns.
+struct TileSource {
+  const float* x = nullptr;
+  const uint16_t* rounded = nullptr;
+  int64_t stride = 0, rows = 0, cols = 0;
+
+  TileSource() = default;
+  template <class T>
+  TileSource(View<T, 2> v)  // NOLINT(google-explicit-constructor): a matrix of either kind
+      : stride(v.stride[0]), rows(v.shape[0]), cols(v.shape[1]) {
+    if constexpr (std::is_same_v<std::remove_const_t<T>, float>) {
+      x = v.data;
+    } else {
+      static_assert(std::is_same_v<std::remove_const_t<T>, uint16_t>);
+      rounded = v.data;
+    }
+  }
+  /// `n_rows` rows and `n_cols` columns from (row, col) on.
+  TileSource Part(int64_t row, int64_t n_rows, int64_t col, int64_t n_cols) const {
+    TileSource part = *this;
+    const int64_t at = row * stride + col;
+    if (x != nullptr) part.x += at;
+    if (rounded != nullptr) part.rounded += at;
+    part.rows = n_rows;
+    part.cols = n_cols;
+    return part;
+  }
+};
+
+/// What one thread does with rows that are in its cache: packs them as the outputs, to `out` in the
+/// rows form; or turned, from tile `tile` of the depth on, past the caches.
+void PackBlock(const TileSource& x, bool pairs, uint16_t* out, const KernelTable& kernels);
+struct TurnedBlock {
+  bool pairs;
+  uint16_t* operand;             // of all rows
+  int64_t first, operand_depth;  // where the block begins, a multiple of kTileDepth; all rows
+};
+void PackTurnedBlock(const TileSource& x, const TurnedBlock& block, const KernelTable& kernels);
 
 /// Rows of `x` to be packed: as the outputs, or turned, as the depth.
 struct PackTask {
@@ -45,6 +85,10 @@ struct TileProductTask {
 };
 /// All products in one fork-join; no two may write the same c. Bits depend on the operands alone.
 void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context);
+
+/// One thread's product: c = a · bᵀ, or c += a · bᵀ; `a` holds c's rows, as deep as b.
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bool add,
+                   const KernelTable& kernels);
 
 /// W as pairs in the arena, by rows or by columns: its own tiles where it has them, else packed
 /// now, from any row-major format.

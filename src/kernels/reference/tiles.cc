@@ -18,14 +18,13 @@ void PackTiles(const PackTilesArgs& args) {
   for (int64_t i = 0; i < (outputs + kTileOutputs - 1) / kTileOutputs * kTileOutputs; ++i) {
     for (int64_t k = 0; k < (depth + kTileDepth - 1) / kTileDepth * kTileDepth; ++k) {
       const int64_t r = args.turned ? k : i, c = args.turned ? i : k;
-      float x = 0;
+      uint16_t x = 0;
       if (r < args.rows && c < args.cols) {
-        x = args.x[(args.row_of == nullptr ? r : args.row_of[r]) * args.x_stride + c];
-        if (args.row_scale != nullptr) x *= args.row_scale[r];
+        const int64_t at = (args.row_of == nullptr ? r : args.row_of[r]) * args.x_stride + c;
+        x = args.rounded == nullptr ? ToBf16(args.x[at]) : args.rounded[at];
       }
       const int64_t tile = i / kTileOutputs * args.panel_tiles + k / kTileDepth;
-      args.out[tile * kTileValues + PlaceInTile(i % kTileOutputs, k % kTileDepth, args.pairs)] =
-          ToBf16(x);
+      args.out[tile * kTileValues + PlaceInTile(i % kTileOutputs, k % kTileDepth, args.pairs)] = x;
     }
   }
 }
@@ -51,10 +50,18 @@ void TileProduct(const TileProductArgs& args) {
   }
 }
 
+void RoundRows(const RoundRowsArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    for (int64_t c = 0; c < args.cols; ++c)
+      args.out[r * args.out_stride + c] = ToBf16(args.x[r * args.x_stride + c]);
+  }
+}
+
 }  // namespace
 
 OCTET_KERNELS(reference_tiles) = {
     {.name = "reference/pack_tiles", .op = KernelOp::kPackTiles, .pack_tiles = PackTiles},
+    {.name = "reference/round_rows", .op = KernelOp::kRoundRows, .round_rows = RoundRows},
     {.name = "reference/tile_product", .op = KernelOp::kTileProduct, .tile_product = TileProduct},
     {},
 };

@@ -76,6 +76,22 @@ void RmsNormGrad(const RmsNormGradArgs& args) {
   }
 }
 
+void RouterGrad(const RouterGradArgs& args) {
+  for (int64_t t = 0; t < args.rows; ++t) {
+    const float* d = args.d_logits + t * args.experts;
+    const float* x = args.x + t * args.x_stride;
+    float* d_x = args.d_x + t * args.d_x_stride;
+    for (int64_t i = 0; i < args.n; ++i) {
+      for (int64_t e = 0; e < args.experts; ++e) {
+        d_x[i] = std::fma(d[e], args.w[e * args.n + i], d_x[i]);
+        if (args.d_w == nullptr) continue;
+        float& d_w = args.d_w[e * args.n + i];
+        d_w = std::fma(d[e], x[i], d_w);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 OCTET_KERNELS(reference_train_rows) = {
@@ -84,6 +100,7 @@ OCTET_KERNELS(reference_train_rows) = {
     {.name = "reference/adamw", .op = KernelOp::kAdamW, .adamw = AdamW},
     {.name = "reference/dot", .op = KernelOp::kDot, .dot = Dot},
     {.name = "reference/rms_norm_grad", .op = KernelOp::kRmsNormGrad, .rms_norm_grad = RmsNormGrad},
+    {.name = "reference/router_grad", .op = KernelOp::kRouterGrad, .router_grad = RouterGrad},
     {},
 };
 

@@ -150,6 +150,41 @@ void RmsNormGrad(const RmsNormGradArgs& args) {
   }
 }
 
+/// Sixteen columns from i on and up to eight experts from e on: their weights, and the sums of
+/// d_w, stay in registers while the rows pass.
+void RouterGradStrip(const RouterGradArgs& args, int64_t i, int64_t e) {
+  constexpr int kMost = 8;
+  const __mmask16 mask = Rest(args.n - i);
+  const int experts = static_cast<int>(args.experts - e < kMost ? args.experts - e : kMost);
+  __m512 w[kMost], d_w[kMost];
+  for (int k = 0; k < kMost; ++k) {
+    const __mmask16 own = k < experts ? mask : __mmask16{0};
+    w[k] = _mm512_maskz_loadu_ps(own, args.w + (e + k) * args.n + i);
+    d_w[k] = args.d_w == nullptr ? _mm512_setzero_ps()
+                                 : _mm512_maskz_loadu_ps(own, args.d_w + (e + k) * args.n + i);
+  }
+  for (int64_t t = 0; t < args.rows; ++t) {
+    const float* d = args.d_logits + t * args.experts + e;
+    const __m512 x = _mm512_maskz_loadu_ps(mask, args.x + t * args.x_stride + i);
+    float* out = args.d_x + t * args.d_x_stride + i;
+    __m512 d_x = _mm512_maskz_loadu_ps(mask, out);
+    for (int k = 0; k < kMost && k < experts; ++k) {
+      const __m512 d_logit = _mm512_set1_ps(d[k]);
+      d_x = _mm512_fmadd_ps(d_logit, w[k], d_x);
+      d_w[k] = _mm512_fmadd_ps(d_logit, x, d_w[k]);
+    }
+    _mm512_mask_storeu_ps(out, mask, d_x);
+  }
+  for (int k = 0; k < experts && args.d_w != nullptr; ++k)
+    _mm512_mask_storeu_ps(args.d_w + (e + k) * args.n + i, mask, d_w[k]);
+}
+
+void RouterGrad(const RouterGradArgs& args) {
+  for (int64_t i = 0; i < args.n; i += kLanes) {
+    for (int64_t e = 0; e < args.experts; e += 8) RouterGradStrip(args, i, e);
+  }
+}
+
 }  // namespace
 
 #define OCTET_TRAIN_ROWS(op_id, member, function)                                         \
@@ -164,6 +199,7 @@ OCTET_KERNELS(x86_avx512_train_rows) = {
     OCTET_TRAIN_ROWS(kAdamW, adamw, AdamW),
     OCTET_TRAIN_ROWS(kDot, dot, Dot),
     OCTET_TRAIN_ROWS(kRmsNormGrad, rms_norm_grad, RmsNormGrad),
+    OCTET_TRAIN_ROWS(kRouterGrad, router_grad, RouterGrad),
     {},
 };
 
