@@ -43,7 +43,7 @@ struct IntegerScales {
   // Q4_K, a panel and step: 8 tokens 183 ns, 16 tokens 210; the vector kernel 175 and 352.
   static constexpr int kMinTokens = 9;
 
-  static constexpr int kDelay = 2;
+  static constexpr int kStages = 1;
 
   static void ReadToken(const ActivationBlock& x, int64_t t, StepInput* input) {
     F::PairSums(x, input->pair[t]);
@@ -54,8 +54,7 @@ struct IntegerScales {
   template <bool kBoth>
   static inline __attribute__((always_inline)) void Products(const TokenTiles* x,
                                                              const UnpackedTiles& tiles,
-                                                             int quarter, TileSums*,
-                                                             TileSums* before) {
+                                                             int quarter, TileSums* before) {
     OCTET_TILE_LOAD(6, tiles.low[quarter], 64);
     OCTET_TILE_LOAD(4, x[0][quarter], 64);
     if (quarter == 0) {

@@ -5,12 +5,13 @@
 // Tile products, the float epilogue of a block before and the unpacking of the unit after are three
 // independent streams; they alternate in quarters, because the core's window is too short to find
 // them by itself. Two waits must not come between them, or nothing overlaps: a tile store waits 52
-// cycles for the products before it, so a block's sums are stored among the first products of the
-// next block; and loads wait until such a store has left the core, so what reads them comes a block
-// later still.
+// cycles for the products before it, so a stage's sums are stored among the first products of the
+// next stage; and loads wait until such a store has left the core, so what reads them comes a stage
+// later still. A stage is a block, or a quarter of one where sums become floats every 32 of k: the
+// sums of a whole block would fill the cache.
 //
 // A scheme S says how sums are formed and turned into floats:
-//   Tiles, Scales, Sums             one unit's unpacked weights; its scales; 32 tokens' sums
+//   Tiles, Scales, Sums             one unit's unpacked weights; its scales; a stage's sums
 //   Input                           what the epilogue needs of a step's tokens
 //   kLayout, kMainBytes, kTailBytes, kDepth (bytes of k a product)
 //   kActivations                    what the products read
@@ -18,7 +19,7 @@
 //                                   for 4 rows as for 16
 //   ReadToken(block, t, input)      fills it in
 //   ReadScales, Unpack              of a unit, the latter by quarters of 64 k
-//   kDelay                          blocks from products to epilogue: 2; 1 where sums are large
+//   kStages                         of a block: 1 or 4
 //   Products                        tile instructions of 32 tokens (kBoth) or 16, by quarters; the
 //                                   sums in a tile are stored when it is needed for others
 //   Flush                           stores the last sums
@@ -52,8 +53,8 @@ struct Work {
   alignas(64) float acc[kGroupPanels][kChunkTokens][16];
 };
 
-/// 32 tokens of a unit, or the 16 that are left, which wait for their epilogue. Where there are
-/// fewer, the rest are zeros.
+/// 32 tokens of a unit's stage, or the 16 that are left, which wait for their epilogue. Where there
+/// are fewer, the rest are zeros.
 template <class S>
 struct Pending {
   const typename S::Scales* scales = nullptr;
@@ -62,6 +63,7 @@ struct Pending {
   float (*acc)[16] = nullptr;
   int64_t token = 0;
   int64_t count = 0;
+  int stage = 0;
 };
 
 /// The units of one group of panels and chunk of tokens.
@@ -90,8 +92,8 @@ class UnitLoop {
       PrepareStep(s);
       for (int64_t panel = 0; panel < panels_; ++panel) RunUnit(unit++, s, panel);
     }
-    S::Flush(&work_->sums[(block_ + 1) % 2]);
-    if (S::kDelay == 2) FinishEpilogue(pending_);
+    S::Flush(&work_->sums[(stage_ + 1) % 2]);
+    FinishEpilogue(pending_);
     FinishEpilogue(waiting_);
     for (int64_t t = 0; t < tokens_; ++t) StoreToken(t);
   }
@@ -125,29 +127,18 @@ class UnitLoop {
     unpacked_ = more ? 0 : 4;
     for (int64_t t = 0; t < padded_; t += kBlockTokens) {
       const int64_t count = Least(padded_ - t, kBlockTokens);
-      auto* sums = &work_->sums[block_ % 2];
-      auto* before = &work_->sums[(block_ + 1) % 2];
-      ++block_;
-      if (S::kDelay == 1) Advance({});
+      const Pending<S> now = {.scales = &work_->scales[unit % 4],
+                              .input = &work_->input[s % 4],
+                              .acc = work_->acc[panel],
+                              .token = t,
+                              .count = count};
       if (count == kBlockTokens) {
-        RunBlock<true>(&work_->x[t / kTileTokens], tiles, sums, before);
+        RunBlock<true>(&work_->x[t / kTileTokens], tiles, now);
       } else {
-        RunBlock<false>(&work_->x[t / kTileTokens], tiles, sums, before);
-      }
-      const Pending<S> now = {&work_->scales[unit % 4], sums, &work_->input[s % 4],
-                              work_->acc[panel],        t,    count};
-      if (S::kDelay == 1) {
-        waiting_ = now;
-      } else {
-        Advance(now);
+        RunBlock<false>(&work_->x[t / kTileTokens], tiles, now);
       }
     }
     while (unpacked_ < 4) Unpack(unpacked_++);
-  }
-
-  void Advance(const Pending<S>& next) {
-    pending_ = waiting_;
-    waiting_ = next;
   }
 
   static void FinishEpilogue(const Pending<S>& p) {
@@ -155,13 +146,20 @@ class UnitLoop {
   }
 
   template <bool kBoth>
-  void RunBlock(const TokenTiles* x, const typename S::Tiles& tiles, typename S::Sums* sums,
-                typename S::Sums* before) {
-    const Pending<S> pending = pending_;
+  void RunBlock(const TokenTiles* x, const typename S::Tiles& tiles, Pending<S> now) {
+    constexpr int kRows = 8 * S::kStages;  // of an epilogue, in a quarter
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
-      S::template Products<kBoth>(x, tiles, quarter, sums, before);
-      if (8 * quarter < pending.count) S::EpilogueRows(pending, 8 * quarter);
+      const int first = S::kStages == 1 ? kRows * quarter : 0;
+      S::template Products<kBoth>(x, tiles, quarter, &work_->sums[(stage_ + 1) % 2]);
+      for (int row = first; row < first + kRows && row < pending_.count; row += 8) {
+        S::EpilogueRows(pending_, row);
+      }
+      if (S::kStages == 1 && quarter != 3) continue;
+      now.sums = &work_->sums[stage_++ % 2];
+      now.stage = S::kStages == 1 ? 0 : quarter;
+      pending_ = waiting_;
+      waiting_ = now;
     }
     for (int i = 0; i < unpack_share_ && unpacked_ < 4; ++i) Unpack(unpacked_++);
   }
@@ -229,7 +227,7 @@ class UnitLoop {
   const int64_t row_, token_, tokens_, padded_, panels_, steps_;
   // Their sums are in memory; and on their way there.
   Pending<S> pending_, waiting_;
-  int64_t block_ = 0;
+  int64_t stage_ = 0;       // of all
   const int unpack_share_;  // quarters of the next unit to unpack beside a block
   int unpacked_ = 4;        // and how many are done
   // The unit being unpacked, and where the one after lies.
