@@ -24,9 +24,10 @@ MODULES = {
     "ptq": "base cpu quant tensor ops io text model",
     "eval": "base text model engine",
     "perf": "base cpu quant kernels tensor ops io model",
-    "server": "base io text engine",
+    "service": "base",
+    "server": "base io text engine service",
     "cluster": "base model engine train",
-    "api": "base cpu quant kernels tensor io ops text model sample engine train ptq eval perf server cluster",
+    "api": "base cpu quant kernels tensor io ops text model sample engine train ptq eval perf service server cluster",
 }
 MODULES = {name: set(below.split()) | {name} for name, below in MODULES.items()}
 
@@ -39,6 +40,8 @@ THIRD_PARTY = {
     "nlohmann": "io text sample train ptq api eval server apps test tests",
     "boost": "server",
     "zlib.h": "io tests",
+    "sqlite3.h": "service",
+    "openssl": "service",
     "sentencepiece_processor.h": "text",
     "sentencepiece_trainer.h": "text",
     "sentencepiece_model.pb.h": "text",
@@ -56,11 +59,11 @@ THIRD_PARTY = {
     "stdio.h": "examples tests",
     "stdlib.h": "examples tests",
     # The operating system's.
-    "sys": "base cpu io api apps test tests",
+    "sys": "base cpu io service api apps test tests",
     "asm": "cpu",
     "linux": "cpu",
-    "unistd.h": "base cpu io api apps test tests",
-    "fcntl.h": "base cpu io test tests",
+    "unistd.h": "base cpu io service api apps test tests",
+    "fcntl.h": "base cpu io service test tests",
     "sched.h": "cpu",
     "pthread.h": "cpu",
     "arpa": "tests",
@@ -82,6 +85,7 @@ PUBLIC = {
     "octet/convert.h": {"ptq"},
     "octet/train_tokenizer.h": {"text"},
     "octet/quantize.h": {"ptq"},
+    "octet/accounts.h": {"service"},
 }
 FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 

@@ -100,6 +100,12 @@ void AddAccessFlags(CLI::App& command, ServeFlags& flags) {
   command.add_option("--api-key-file", flags.key_file, "A file with a key on each line")
       ->group(group);
   command
+      .add_option("--accounts", s.accounts,
+                  "A file of keys, limits and usage (octet keys, octet usage); made if missing")
+      ->type_name("FILE")
+      ->envname("OCTET_ACCOUNTS")
+      ->group(group);
+  command
       .add_flag("--open", s.allow_open, "Everybody may ask, also where others reach the address")
       ->group(group);
   command

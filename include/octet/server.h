@@ -26,6 +26,9 @@ struct ServeOptions {
   std::vector<std::string> aliases;  // further names the model answers to
 
   std::vector<std::string> api_keys;  // empty: everybody who reaches the address may ask
+  /// Keys, limits and usage (octet/accounts.h); a new file is made. Empty: none. Its keys are asked
+  /// for beside api_keys, unless allow_open.
+  std::string accounts;
   /// Listen on an address that others reach without asking for a key.
   bool allow_open = false;
   std::string cors_origin;  // whose pages browsers may ask from ("*": everybody's); empty: none

@@ -11,6 +11,7 @@
 #include "server/host.h"
 #include "server/http_server.h"
 #include "server/routes.h"
+#include "service/bookkeeper.h"
 
 namespace octet {
 namespace {
@@ -30,11 +31,14 @@ Status CheckServeOptions(const ServeOptions& o) {
   for (const std::string& key : o.api_keys) {
     if (key.empty()) return Err(ErrorCode::kInvalidArgument, "an API key is empty");
   }
-  if (IsLoopback(o.host) || !o.api_keys.empty() || o.allow_open) return {};
-  return Err(ErrorCode::kInvalidArgument,
-             "others reach {} too, and there is no API key: give one (--api-key-file), or say that "
-             "everybody may ask (--open)",
-             o.host);
+  if (IsLoopback(o.host) || !o.api_keys.empty() || !o.accounts.empty() || o.allow_open) {
+    return {};
+  }
+  return Err(
+      ErrorCode::kInvalidArgument,
+      "others reach {} too, and there is no API key: give one (--api-key-file, --accounts), or "
+      "say that everybody may ask (--open)",
+      o.host);
 }
 
 HttpServerOptions HttpOptions(const ServeOptions& o) {
@@ -68,7 +72,8 @@ struct Server::Impl {
   std::unique_ptr<EngineService> engine;
   std::unique_ptr<Host> host;
   std::unique_ptr<HttpServer> http;
-  std::thread thread;  // the server's
+  std::unique_ptr<Bookkeeper> books;  // after http, whose thread hears of rows; null: no accounts
+  std::thread thread;                 // the server's
 
   Status Open(const ServeOptions& options);
   void WaitForConnections(Milliseconds at_most);
@@ -88,6 +93,11 @@ Status Server::Impl::Open(const ServeOptions& options) {
                                      IsLoopback(options.host),
                                      std::chrono::seconds(options.request_timeout_s),
                                      {}});
+  if (!options.accounts.empty()) {
+    OCTET_ASSIGN(books, Bookkeeper::Open(options.accounts));
+    host->books = books.get();
+  }
+  host->needs_key = !options.api_keys.empty() || (books && !options.allow_open);
   auto handle = [host = host.get(), this](const std::shared_ptr<Exchange>& exchange) {
     host->connections = http->connections();
     const auto handled =

@@ -23,11 +23,21 @@ bool SameSecret(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
+std::string_view SentSecret(const HttpRequest& request) {
+  const std::string_view authorization = request.Header("authorization");
+  constexpr std::string_view kBearer = "bearer ";
+  const bool is_bearer =
+      authorization.size() > kBearer.size() &&
+      std::equal(kBearer.begin(), kBearer.end(), authorization.begin(),
+                 [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+  return is_bearer ? authorization.substr(kBearer.size()) : request.Header("x-api-key");
+}
+
 }  // namespace
 
 ApiResult<void> CheckOrigin(const Host& host, const HttpRequest& request) {
   const std::string_view name = request.Header("host"), origin = request.Header("origin");
-  if (host.only_loopback && host.api_keys.empty() && !name.empty() && !IsLoopbackName(name)) {
+  if (host.only_loopback && !host.needs_key && !name.empty() && !IsLoopbackName(name)) {
     return tl::unexpected(
         ApiError{403, fmt::format("this server answers as localhost alone, not as \"{}\"", name)});
   }
@@ -38,29 +48,29 @@ ApiResult<void> CheckOrigin(const Host& host, const HttpRequest& request) {
       ApiError{403, fmt::format("pages of {} may not ask this server; --cors allows it", origin)});
 }
 
-ApiResult<std::string> CheckKey(const Host& host, const HttpRequest& request,
-                                const std::string& address) {
-  if (host.api_keys.empty()) return address;
-  std::string_view key = request.Header("x-api-key");
-  const std::string_view authorization = request.Header("authorization");
-  constexpr std::string_view kBearer = "bearer ";
-  const bool is_bearer =
-      authorization.size() > kBearer.size() &&
-      std::equal(kBearer.begin(), kBearer.end(), authorization.begin(),
-                 [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
-  if (is_bearer) key = authorization.substr(kBearer.size());
-  if (key.empty()) {
+ApiResult<void> CheckKey(const Host& host, const HttpRequest& request, RequestRecord& record) {
+  if (host.api_keys.empty() && host.books == nullptr) return {};
+  const std::string_view secret = SentSecret(request);
+  if (secret.empty() && !host.needs_key) return {};
+  if (secret.empty()) {
     return tl::unexpected(ApiError{
         401, "no API key; send it as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\""});
   }
   size_t found = host.api_keys.size();
   for (size_t i = 0; i < host.api_keys.size(); ++i) {
-    if (SameSecret(host.api_keys[i], key)) found = i;
+    if (SameSecret(host.api_keys[i], secret)) found = i;
   }
-  if (found == host.api_keys.size()) {
+  if (found < host.api_keys.size()) {
+    record.client = fmt::format("key-{}", found + 1);
+    return {};
+  }
+  const auto key = host.books == nullptr ? std::nullopt : host.books->Find(secret);
+  if (!key) {
     return tl::unexpected(ApiError{401, "this API key is not known here", "", "invalid_api_key"});
   }
-  return fmt::format("key-{}", found + 1);
+  record.key = key->id;
+  record.client = key->name;
+  return {};
 }
 
 }  // namespace octet

@@ -10,9 +10,8 @@ namespace octet {
 /// Refuses a page of another site, which a browser would let ask in its user's name, and names of
 /// this machine that somebody else gave it (DNS rebinding).
 ApiResult<void> CheckOrigin(const Host& host, const HttpRequest& request);
-/// The client's name for fairness and the log: its key's place in the list, or `address` where no
-/// keys are asked for. Faults: no key, a wrong key.
-ApiResult<std::string> CheckKey(const Host& host, const HttpRequest& request,
-                                const std::string& address);
+/// Sets the record's key and client: the name of its key, or its key's place in the list; its
+/// address stays where no key is asked for or sent. Faults: no key, a wrong key.
+ApiResult<void> CheckKey(const Host& host, const HttpRequest& request, RequestRecord& record);
 
 }  // namespace octet

@@ -1,5 +1,7 @@
 #include "server/api_error.h"
 
+#include <algorithm>
+
 namespace octet {
 namespace {
 
@@ -62,7 +64,12 @@ HttpResponse ErrorResponse(const ApiError& error, bool anthropic) {
   HttpResponse response;
   response.status = error.status;
   response.body = Dump(anthropic ? AnthropicError(error) : OpenAiError(error)) + "\n";
-  if (error.status == 429 || error.status == 503) response.headers.emplace_back("retry-after", "1");
+  response.headers = error.headers;
+  const bool says_when = std::ranges::any_of(
+      error.headers, [](const auto& header) { return header.first == "retry-after"; });
+  if ((error.status == 429 || error.status == 503) && !says_when) {
+    response.headers.emplace_back("retry-after", "1");
+  }
   return response;
 }
 

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
+#include <vector>
 
 #include "server/http_types.h"
 
@@ -14,6 +16,7 @@ struct ApiError {
   std::string message;
   std::string param = {};  // the field; empty: none
   std::string code = {};   // OpenAI's short name for the reason; empty: none
+  std::vector<std::pair<std::string, std::string>> headers = {};  // of the answer
 };
 
 template <class T>
@@ -27,7 +30,7 @@ nlohmann::ordered_json AnthropicError(const ApiError& error);
 /// Compact, with what is not UTF-8 replaced.
 std::string Dump(const nlohmann::ordered_json& json);
 
-/// With Retry-After where trying again makes sense.
+/// With Retry-After where trying again makes sense: a second, unless the error says when.
 HttpResponse ErrorResponse(const ApiError& error, bool anthropic = false);
 
 }  // namespace octet

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "server/accounting.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
 
@@ -88,6 +89,10 @@ ApiResult<void> EmbeddingJob::Read() {
     }
     exchange_->record().prompt_tokens += static_cast<int64_t>(request->prompt.size());
     inputs_.push_back(std::move(request->prompt));
+  }
+  const Wish wish{host_.model.names.front(), exchange_->record().prompt_tokens};
+  if (auto admitted = AccountFor(host_, exchange_, wish); !admitted) {
+    return tl::unexpected(admitted.error());
   }
   exchange_->OnGone([self = shared_from_this()] { self->gone_ = true; });
   return {};

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "server/accounting.h"
+
 namespace octet {
 namespace {
 
@@ -26,9 +28,10 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
  private:
   ApiResult<std::vector<Request>> Render(const GenerationRequest& request);
   ApiResult<void> Prepare(GenerationRequest request, std::vector<Request>& prompts);
+  ApiResult<void> Admit();
   ApiResult<void> Submit(const std::vector<Request>& prompts);
   void Hear(size_t choice, const Event& event);
-  void Finish();
+  void Finish(std::string out);
   void Refuse(const ApiError& error);
   void Cancel();
 
@@ -48,6 +51,7 @@ void GenerationJob::Start(GenerationRequest request) {
   if (const auto prepared = Prepare(std::move(request), prompts); !prepared) {
     return Refuse(prepared.error());
   }
+  if (const auto admitted = Admit(); !admitted) return Refuse(admitted.error());
   if (const auto submitted = Submit(prompts); !submitted) return Refuse(submitted.error());
   exchange_->OnGone([self = shared_from_this()] { self->Cancel(); });
   if (!answer_.request.stream) return;
@@ -111,6 +115,19 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
   return {};
 }
 
+ApiResult<void> GenerationJob::Admit() {
+  Wish wish;
+  wish.model = host_.model.names.front();
+  wish.prompt_tokens = answer_.PromptTokens();
+  wish.choices = static_cast<int64_t>(answer_.choices.size());
+  wish.most_each = answer_.request.max_tokens;
+  wish.room_each = host_.model.context - *std::ranges::min_element(answer_.prompt_tokens);
+  const auto most_each = AccountFor(host_, exchange_, wish);
+  if (!most_each) return tl::unexpected(most_each.error());
+  answer_.request.max_tokens = *most_each;
+  return {};
+}
+
 ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
   const GenerationRequest& asked = answer_.request;
   open_ = answer_.choices.size();
@@ -145,6 +162,7 @@ void GenerationJob::Hear(size_t index, const Event& event) {
   if (event.token >= 0) {
     const auto now = Clock::now();
     const double waited = std::chrono::duration<double>(now - last_token_[index]).count();
+    ++exchange_->record().completion_tokens;
     if (choice.tokens++ == 0) {
       host_.metrics.FirstToken(waited);
       if (exchange_->record().first_token_s < 0) exchange_->record().first_token_s = waited;
@@ -168,11 +186,12 @@ void GenerationJob::Hear(size_t index, const Event& event) {
       form_->EndChoice(answer_, choice, out);
     }
   }
+  if (event.finish == FinishReason::kError || open_ == 0) return Finish(std::move(out));
   if (!out.empty()) exchange_->Write(out);
-  if (event.finish == FinishReason::kError || open_ == 0) Finish();
 }
 
-void GenerationJob::Finish() {
+/// `out`: what of the stream is not sent yet.
+void GenerationJob::Finish(std::string out) {
   const auto ended = [&](FinishReason reason) {
     return std::ranges::any_of(answer_.choices,
                                [&](const Choice& c) { return c.finish == reason; });
@@ -193,10 +212,8 @@ void GenerationJob::Finish() {
     response.body = Dump(form_->Whole(answer_)) + "\n";
     return exchange_->Respond(std::move(response));
   }
-  std::string out;
   form_->End(answer_, out);
-  exchange_->Write(out);
-  exchange_->EndStream();
+  exchange_->EndStream(out);
 }
 
 /// Ends the request with an error, whether or not its stream has begun.
@@ -206,8 +223,8 @@ void GenerationJob::Refuse(const ApiError& error) {
   if (!streaming) return exchange_->Respond(ErrorResponse(error, form_->is_anthropic()));
   std::string out;
   form_->Fail(error, out);
-  exchange_->Write(out);
-  exchange_->EndStream();
+  exchange_->record().failed = true;
+  exchange_->EndStream(out);
 }
 
 void GenerationJob::Cancel() {

@@ -10,6 +10,7 @@
 #include "engine/service.h"
 #include "server/api_error.h"
 #include "server/metrics.h"
+#include "service/bookkeeper.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -38,6 +39,8 @@ struct Host {
   std::function<void(std::function<void()>)> post;
   Metrics metrics = {};
   int64_t connections = 0;
+  Bookkeeper* books = nullptr;  // null: no accounts
+  bool needs_key = false;
 };
 
 /// 404 when `name` is neither empty nor one of the model's.

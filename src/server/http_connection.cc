@@ -67,7 +67,8 @@ class HttpConnection::Turnaround : public Exchange {
     connection_->Send(chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece)
                                : std::string(piece));
   }
-  void EndStream() override {
+  void EndStream(std::string_view last) override {
+    Write(last);
     if (done_) return;
     if (chunked_) connection_->Send("0\r\n\r\n");
     Done();

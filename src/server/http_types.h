@@ -40,10 +40,12 @@ struct HttpResponse {
 struct RequestRecord {
   std::string id;
   std::string client;  // whose key, or which address
+  int64_t key = 0;     // of the accounts; 0: none
   int status = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   double first_token_s = -1;  // from the request's arrival; negative: none
   std::string finish;
+  bool failed = false;  // after the stream began
 };
 
 /// One request being answered. Used on the server's thread alone; may outlive the connection, and
@@ -59,7 +61,8 @@ class Exchange {
   /// Or an answer that comes in pieces: headers, then Write, then EndStream.
   virtual void BeginStream(HttpResponse head) = 0;
   virtual void Write(std::string_view piece) = 0;
-  virtual void EndStream() = 0;
+  /// `last` is the piece that tells the client it has everything.
+  virtual void EndStream(std::string_view last) = 0;
   /// Called once if the client goes away before the answer is complete.
   virtual void OnGone(std::function<void()> callback) = 0;
 };

@@ -170,9 +170,8 @@ void HandleRequest(Host& host, const std::shared_ptr<Exchange>& exchange) {
   const Route* route = FindRoute(method, request.path);
   const bool is_model = method == "GET" && request.path.starts_with(kModelPath);
   if (route == nullptr || route->needs_key) {
-    auto client = CheckKey(host, request, exchange->record().client);
-    if (!client) return exchange->Respond(ErrorResponse(client.error(), anthropic));
-    exchange->record().client = *std::move(client);
+    const auto key = CheckKey(host, request, exchange->record());
+    if (!key) return exchange->Respond(ErrorResponse(key.error(), anthropic));
   }
   if (route != nullptr) return route->handle(host, exchange);
   is_model ? OneModel(host, exchange) : NoRoute(exchange);
