@@ -41,7 +41,7 @@ THIRD_PARTY = {
     "boost": "server",
     "zlib.h": "io tests",
     "sqlite3.h": "service",
-    "openssl": "service",
+    "openssl": "service server",
     "sentencepiece_processor.h": "text",
     "sentencepiece_trainer.h": "text",
     "sentencepiece_model.pb.h": "text",

@@ -92,6 +92,14 @@ void AddAccessFlags(CLI::App& command, ServeFlags& flags) {
   const std::string group = "Who may ask";
   ServeOptions& s = flags.serve;
   command
+      .add_option("--tls-cert", s.tls_cert,
+                  "HTTPS with this certificate (PEM, with those that vouch for it)")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--tls-key", s.tls_key, "The certificate's key (PEM, without a password)")
+      ->type_name("FILE")
+      ->group(group);
+  command
       .add_option("--api-key", s.api_keys,
                   "A key clients must send, repeatable; others see it in the list of processes")
       ->allow_extra_args(false)

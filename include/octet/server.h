@@ -31,6 +31,7 @@ struct ServeOptions {
   std::string accounts;
   /// Listen on an address that others reach without asking for a key.
   bool allow_open = false;
+  std::string tls_cert, tls_key;  // PEM files; both or neither: HTTPS instead of HTTP
   std::string cors_origin;  // whose pages browsers may ask from ("*": everybody's); empty: none
   int64_t max_body_bytes = 4 << 20;
   int64_t max_connections = 1024;

@@ -10,6 +10,7 @@
 #include "server/access_log.h"
 #include "server/host.h"
 #include "server/http_server.h"
+#include "server/http_socket.h"
 #include "server/routes.h"
 #include "service/bookkeeper.h"
 
@@ -41,8 +42,14 @@ Status CheckServeOptions(const ServeOptions& o) {
       o.host);
 }
 
-HttpServerOptions HttpOptions(const ServeOptions& o) {
+Result<HttpServerOptions> HttpOptions(const ServeOptions& o) {
   HttpServerOptions http;
+  if (o.tls_cert.empty() != o.tls_key.empty()) {
+    return Err(ErrorCode::kInvalidArgument, "TLS wants both a certificate and its key");
+  }
+  if (!o.tls_cert.empty()) {
+    OCTET_ASSIGN(http.tls, LoadTls(o.tls_cert, o.tls_key));
+  }
   http.host = o.host;
   http.port = o.port;
   http.max_connections = o.max_connections;
@@ -74,6 +81,7 @@ struct Server::Impl {
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<Bookkeeper> books;  // after http, whose thread hears of rows; null: no accounts
   std::thread thread;                 // the server's
+  const char* scheme = "http";
 
   Status Open(const ServeOptions& options);
   void WaitForConnections(Milliseconds at_most);
@@ -109,7 +117,9 @@ Status Server::Impl::Open(const ServeOptions& options) {
     host->metrics.RequestDone(KnownPath(request.path), record.status, seconds);
     if (write) write(AccessLogLine(request, record, seconds));
   };
-  OCTET_ASSIGN(http, HttpServer::Listen(HttpOptions(options), std::move(handle), std::move(log)));
+  OCTET_ASSIGN(const HttpServerOptions http_options, HttpOptions(options));
+  OCTET_ASSIGN(http, HttpServer::Listen(http_options, std::move(handle), std::move(log)));
+  scheme = http_options.tls ? "https" : "http";
   host->post = [http = http.get()](std::function<void()> task) { http->Post(std::move(task)); };
   thread = std::thread([http = http.get()] { http->Run(); });
   return {};
@@ -160,7 +170,7 @@ uint16_t Server::port() const { return impl_->http->port(); }
 std::string Server::url() const {
   const std::string& host = impl_->http->host();
   const bool is_v6 = host.find(':') != std::string::npos;
-  return fmt::format("http://{}:{}", is_v6 ? "[" + host + "]" : host, port());
+  return fmt::format("{}://{}:{}", impl_->scheme, is_v6 ? "[" + host + "]" : host, port());
 }
 
 void Server::Drain(double grace_s) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 
 #include "server/api_error.h"
 
@@ -129,22 +128,23 @@ class HttpConnection::Turnaround : public Exchange {
 };
 
 HttpConnection::HttpConnection(Socket socket, std::shared_ptr<HttpShared> shared)
-    : socket_(std::move(socket)),
+    : socket_(std::move(socket), shared->options.tls),
       shared_(std::move(shared)),
       timer_(socket_.get_executor()),
       write_timer_(socket_.get_executor()),
       parser_(std::make_unique<HttpParser>(shared_->options.limits)) {
   ++shared_->connections;
+  address_ = socket_.Address();
   error_code ignored;
-  address_ = socket_.remote_endpoint(ignored).address().to_string();
-  socket_.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+  socket_.tcp().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
 }
 
 HttpConnection::~HttpConnection() { --shared_->connections; }
 
 void HttpConnection::Start() {
   Arm(shared_->options.header_timeout, &HttpConnection::OnTimeout);
-  Read();
+  socket_.Handshake(
+      [self = shared_from_this()](error_code error) { error ? self->OnGone() : self->Read(); });
 }
 
 void HttpConnection::Arm(Milliseconds after, void (HttpConnection::*then)()) {
@@ -159,11 +159,11 @@ void HttpConnection::Read() {
     return;
   }
   reading_ = true;
-  socket_.async_read_some(boost::asio::buffer(chunk_),
-                          [self = shared_from_this()](error_code error, size_t bytes) {
-                            self->reading_ = false;
-                            error ? self->OnGone() : self->OnRead(bytes);
-                          });
+  socket_.ReadSome(boost::asio::buffer(chunk_),
+                   [self = shared_from_this()](error_code error, size_t bytes) {
+                     self->reading_ = false;
+                     error ? self->OnGone() : self->OnRead(bytes);
+                   });
 }
 
 void HttpConnection::OnRead(size_t bytes) {
@@ -184,8 +184,7 @@ void HttpConnection::OnGone() {
   timer_.cancel();
   write_timer_.cancel();
   if (const auto current = current_.lock()) current->Gone();
-  error_code ignored;
-  socket_.close(ignored);
+  socket_.Close();
 }
 
 void HttpConnection::Parse() {
@@ -270,10 +269,9 @@ void HttpConnection::Flush() {
   write_timer_.async_wait([self = shared_from_this()](error_code error) {
     if (!error) self->OnGone();
   });
-  boost::asio::async_write(socket_, boost::asio::buffer(in_flight_),
-                           [self = shared_from_this()](error_code error, size_t) {
-                             error ? self->OnGone() : self->OnWritten();
-                           });
+  socket_.WriteAll(boost::asio::buffer(in_flight_), [self = shared_from_this()](error_code error) {
+    error ? self->OnGone() : self->OnWritten();
+  });
 }
 
 void HttpConnection::OnWritten() {
@@ -289,8 +287,7 @@ void HttpConnection::OnWritten() {
 void HttpConnection::LingerAndClose() {
   if (gone_ || lingering_) return;
   lingering_ = true;
-  error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
+  socket_.ShutdownSend([self = shared_from_this()] {});
   constexpr Milliseconds kLinger{2000};
   Arm(kLinger, &HttpConnection::OnGone);
   Read();

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <array>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <string>
 
 #include "server/http_server.h"
+#include "server/http_socket.h"
 
 namespace octet {
 
@@ -24,7 +24,7 @@ struct HttpShared {
 
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  using Socket = boost::asio::ip::tcp::socket;
+  using Socket = HttpSocket::Tcp;
   HttpConnection(Socket socket, std::shared_ptr<HttpShared> shared);
   ~HttpConnection();
 
@@ -53,7 +53,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void KeepAlive();
   void LingerAndClose();
 
-  Socket socket_;
+  HttpSocket socket_;
   std::shared_ptr<HttpShared> shared_;
   boost::asio::steady_timer timer_, write_timer_;
   std::string address_;

@@ -79,6 +79,8 @@ void HttpServer::Impl::Welcome(Tcp::socket socket) {
   const auto connection = std::make_shared<HttpConnection>(std::move(socket), shared);
   std::erase_if(open, [](const auto& weak) { return weak.expired(); });
   open.push_back(connection);
+  // What it would be told cannot be said before a handshake.
+  if (full && shared->options.tls) return connection->Close();
   if (full) return connection->Turn(503, "too many connections; try later");
   connection->Start();
 }

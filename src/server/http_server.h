@@ -13,6 +13,8 @@
 
 namespace octet {
 
+struct TlsContext;
+
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8080;  // 0: any that is free
@@ -24,6 +26,7 @@ struct HttpServerOptions {
   std::chrono::milliseconds write_timeout{60'000};
   std::chrono::milliseconds keep_alive_every{15'000};  // of a stream that is silent
   std::string cors_origin;                             // empty: none
+  std::shared_ptr<TlsContext> tls = nullptr;           // null: none
 };
 
 using RequestHandler = std::function<void(const std::shared_ptr<Exchange>&)>;
