@@ -77,7 +77,7 @@ THIRD_PARTY = {
 # Public headers of plain options live below the facade, in the module that reads them.
 PUBLIC = {
     "octet/error.h": {"base"},
-    "octet/version.h": {"base"},
+    "octet/version.h": {"base", "server"},
     "octet/progress.h": {"base"},
     "octet/sampling.h": {"sample"},
     "octet/chat.h": {"text", "server"},

@@ -98,6 +98,7 @@ void Engine::BuildBatch() {
   }
   if (decoding < static_cast<int64_t>(running_.size())) AddPromptRows(budget);
   stats_.last_sequences = static_cast<int64_t>(row_owner_.size());
+  if (!token_.empty()) stats_.batches.Add(stats_.last_sequences);
 }
 
 /// Whether a prompt before this one in the step computes the page this one needs next.

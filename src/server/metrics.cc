@@ -2,7 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <cstdlib>
 #include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "octet/version.h"
 
 namespace octet {
 namespace {
@@ -18,10 +24,81 @@ struct Value {
   int64_t value;
 };
 
-std::vector<double> Bounds(double first, int n) {
+/// 1, 1.5, 2, 3, 5, 7 times powers of ten: a quantile read from neighbouring buckets is off by a
+/// fifth at most.
+std::vector<double> Bounds(double first, double last) {
+  constexpr double kSteps[] = {1, 1.5, 2, 3, 5, 7};
+  constexpr int kLowest = -4;
   std::vector<double> bounds;
-  for (int i = 0; i < n; ++i, first *= 2) bounds.push_back(first);
-  return bounds;
+  for (int power = kLowest;; ++power) {
+    for (const double step : kSteps) {
+      // Divided by whole numbers, so that the shortest digits are printed.
+      const double ten = std::pow(10, std::abs(power));
+      const double bound = power < 0 ? step / ten : step * ten;
+      if (bound > last) return bounds;
+      if (bound >= first) bounds.push_back(bound);
+    }
+  }
+}
+
+void WriteAll(std::span<const Value> values, std::string& out) {
+  for (const Value& v : values) {
+    Header(v.name, v.type, v.help, out);
+    fmt::format_to(std::back_inserter(out), "{} {}\n", v.name, v.value);
+  }
+}
+
+void WriteBatches(const BatchCounts& batches, std::string& out) {
+  constexpr std::string_view kName = "octet_batch_answers";
+  Header(kName, "histogram", "Answers that got a token in a step", out);
+  const auto at = std::back_inserter(out);
+  int64_t steps = 0;
+  for (size_t i = 0; i < batches.steps.size(); ++i) {
+    steps += batches.steps[i];
+    if (i + 1 == batches.steps.size()) break;  // it may hold larger ones
+    fmt::format_to(at, "{}_bucket{{le=\"{}\"}} {}\n", kName, BatchCounts::Bound(i), steps);
+  }
+  fmt::format_to(at, "{0}_bucket{{le=\"+Inf\"}} {1}\n{0}_sum {2}\n{0}_count {1}\n", kName, steps,
+                 batches.total);
+}
+
+void WriteExperts(const MetricsSources& sources, std::string& out) {
+  if (sources.expert_load.empty()) return;
+  constexpr std::string_view kName = "octet_expert_rows_total";
+  Header(kName, "counter", "Tokens that an expert computed, by layer", out);
+  for (size_t i = 0; i < sources.expert_load.size(); ++i) {
+    const auto experts = static_cast<size_t>(sources.n_experts);
+    fmt::format_to(std::back_inserter(out), "{}{{layer=\"{}\",expert=\"{}\"}} {}\n", kName,
+                   i / experts, i % experts, sources.expert_load[i]);
+  }
+}
+
+void WriteLedger(const LedgerStats& ledger, std::string& out) {
+  const Value values[] = {
+      {"octet_ledger_rows_total", "counter", "Requests the ledger got", ledger.rows},
+      {"octet_ledger_commits_total", "counter", "Commits, each of any number of rows",
+       ledger.commits},
+  };
+  WriteAll(values, out);
+  Header("octet_ledger_commit_seconds_total", "counter", "Time of all commits", out);
+  fmt::format_to(std::back_inserter(out), "octet_ledger_commit_seconds_total {}\n",
+                 ledger.commit_s);
+}
+
+/// Resident bytes as the system counts them; 0 where it does not say.
+int64_t ResidentBytes() {
+  const auto text = ReadTextFile("/proc/self/status", 1 << 16);
+  const size_t at = text ? text->find("VmRSS:") : std::string::npos;
+  constexpr int64_t kKilobyte = 1024;
+  return at == std::string::npos ? 0 : std::atoll(text->c_str() + at + 6) * kKilobyte;
+}
+
+void WriteProcess(const MetricsSources& sources, std::string& out) {
+  Header("octet_info", "gauge", "The program and its model", out);
+  fmt::format_to(std::back_inserter(out), "octet_info{{version=\"{}\",model={}}} 1\n", kVersion,
+                 nlohmann::json(sources.model).dump());
+  Header("process_resident_memory_bytes", "gauge", "Memory in use, the model's file included", out);
+  fmt::format_to(std::back_inserter(out), "process_resident_memory_bytes {}\n", ResidentBytes());
 }
 
 }  // namespace
@@ -45,17 +122,19 @@ void Histogram::Write(std::string_view name, std::string_view help, std::string&
 }
 
 Metrics::Metrics()
-    : duration_(Bounds(0.005, 18)),
-      first_token_(Bounds(0.001, 18)),
-      next_token_(Bounds(0.0005, 15)) {}
+    : duration_(Bounds(0.005, 500)),
+      first_token_(Bounds(0.001, 100)),
+      next_token_(Bounds(0.0005, 10)) {}
 
 void Metrics::RequestDone(std::string_view path, int status, double seconds) {
   ++requests_[{std::string(path), status}];
   duration_.Observe(seconds);
 }
 
-std::string Metrics::Text(const EngineStats& s, int64_t connections) const {
+std::string Metrics::Text(const MetricsSources& sources) const {
+  const EngineStats& s = sources.engine;
   std::string out;
+  WriteProcess(sources, out);
   Header("octet_http_requests_total", "counter", "Requests answered, by path and status", out);
   for (const auto& [key, count] : requests_) {
     fmt::format_to(std::back_inserter(out),
@@ -68,7 +147,7 @@ std::string Metrics::Text(const EngineStats& s, int64_t connections) const {
                      "From a request's arrival to an answer's first token", out);
   next_token_.Write("octet_inter_token_seconds", "Between two tokens of an answer", out);
   const Value values[] = {
-      {"octet_connections", "gauge", "Open connections", connections},
+      {"octet_connections", "gauge", "Open connections", sources.connections},
       {"octet_requests_running", "gauge", "Answers being computed", s.running},
       {"octet_requests_waiting", "gauge", "Answers not begun", s.waiting},
       {"octet_batch_rows", "gauge", "Tokens of the last step", s.last_rows},
@@ -88,10 +167,10 @@ std::string Metrics::Text(const EngineStats& s, int64_t connections) const {
       {"octet_answers_total", "counter", "Answers that ended", s.finished},
       {"octet_answers_cancelled_total", "counter", "Of them, before their end", s.cancelled},
   };
-  for (const Value& v : values) {
-    Header(v.name, v.type, v.help, out);
-    fmt::format_to(std::back_inserter(out), "{} {}\n", v.name, v.value);
-  }
+  WriteAll(values, out);
+  WriteBatches(s.batches, out);
+  WriteExperts(sources, out);
+  if (sources.ledger) WriteLedger(*sources.ledger, out);
   return out;
 }
 

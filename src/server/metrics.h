@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "engine/engine_stats.h"
+#include "service/ledger.h"
 
 namespace octet {
 
@@ -28,6 +30,17 @@ class Histogram {
   double sum_ = 0;
 };
 
+/// What others count.
+struct MetricsSources {
+  EngineStats engine;
+  std::string_view model;
+  int64_t connections = 0;
+  std::optional<LedgerStats> ledger = std::nullopt;
+  /// Rows each expert had [layers * n_experts]; empty for a dense model.
+  std::vector<int64_t> expert_load = {};
+  int64_t n_experts = 0;
+};
+
 /// Of the server's thread alone.
 class Metrics {
  public:
@@ -35,7 +48,7 @@ class Metrics {
   void RequestDone(std::string_view path, int status, double seconds);
   void FirstToken(double seconds) { first_token_.Observe(seconds); }
   void NextToken(double seconds) { next_token_.Observe(seconds); }
-  std::string Text(const EngineStats& engine, int64_t connections) const;
+  std::string Text(const MetricsSources& sources) const;
 
  private:
   std::map<std::pair<std::string, int>, int64_t> requests_;  // by path and status

@@ -76,7 +76,9 @@ void Ready(Host& host, const ExchangePtr& exchange) {
 void MetricsText(Host& host, const ExchangePtr& exchange) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = host.metrics.Text(host.engine.stats(), host.connections);
+  MetricsSources sources{host.engine.stats(), host.model.names.front(), host.connections};
+  if (host.books != nullptr) sources.ledger = host.books->stats();
+  response.body = host.metrics.Text(sources);
   exchange->Respond(std::move(response));
 }
 
