@@ -19,6 +19,7 @@ struct ServeFlags {
   std::string key_file;
   std::string log = "-";
   double grace_s = 30;
+  std::string prefix_cache;
 };
 
 /// One key a line; empty lines and those that begin with # do not count.
@@ -71,6 +72,24 @@ class StopSignals {
   sigset_t set_;
 };
 
+/// A file that does not fit is no reason not to serve.
+void LoadPrefixes(Server& server, const std::string& path) {
+  if (path.empty()) return;
+  const auto pages = server.LoadPrefixes(path);
+  if (pages) {
+    fmt::print(stderr, "{} pages of computed prefixes from {}\n", *pages, path);
+  } else if (pages.error().code != ErrorCode::kNotFound) {
+    fmt::print(stderr, "prefixes are computed anew: {}\n", pages.error().message);
+  }
+}
+
+Status SavePrefixes(Server& server, const std::string& path) {
+  if (path.empty()) return {};
+  OCTET_ASSIGN(const int64_t pages, server.SavePrefixes(path));
+  fmt::print(stderr, "{} pages of computed prefixes to {}\n", pages, path);
+  return {};
+}
+
 Status Serve(ServeFlags& flags) {
   if (!flags.key_file.empty()) OCTET_TRY(ReadKeys(flags.key_file, flags.serve.api_keys));
   OCTET_TRY(OpenLog(flags.log, flags.serve));
@@ -80,12 +99,13 @@ Status Serve(ServeFlags& flags) {
   WarnOfModel(info);
   fmt::print(stderr, "{}: {} answers at once, {} tokens each, {} threads, loaded in {:.2f} s\n",
              info.name, flags.serve.parallel, info.context, info.threads, info.load_s);
+  LoadPrefixes(*server, flags.prefix_cache);
   fmt::print(stderr, "listening on {}\n", server->url());
   signals.Wait();
   fmt::print(stderr, "stopping: open answers have {} s to end; the signal again ends them\n",
              flags.grace_s);
   server->Drain(flags.grace_s);
-  return {};
+  return SavePrefixes(*server, flags.prefix_cache);
 }
 
 void AddAccessFlags(CLI::App& command, ServeFlags& flags) {
@@ -137,6 +157,11 @@ void AddLimitFlags(CLI::App& command, ServeFlags& flags) {
       ->group(group);
   command
       .add_flag("!--no-prefix-cache", s.keep_prefixes, "Compute every prompt from its first token")
+      ->group(group);
+  command
+      .add_option("--prefix-cache", flags.prefix_cache,
+                  "Keep computed beginnings of texts in this file from one run to the next")
+      ->type_name("FILE")
       ->group(group);
   command
       .add_option("--timeout", s.request_timeout_s,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -54,6 +55,13 @@ class Server {
   const ModelInfo& info() const;
   uint16_t port() const;
   std::string url() const;  // "http://127.0.0.1:8080"
+
+  /// Takes up the beginnings of texts that SavePrefixes kept, so that they are not computed again;
+  /// how many pages. kNotFound without such a file; other errors say why it does not fit, or where
+  /// it is damaged.
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
+  /// After Drain.
+  Result<int64_t> SavePrefixes(const std::filesystem::path& path);
 
   /// Takes no more requests, waits for the answers that are open, at most so many seconds, and
   /// stops.

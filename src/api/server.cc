@@ -173,6 +173,17 @@ std::string Server::url() const {
   return fmt::format("{}://{}:{}", impl_->scheme, is_v6 ? "[" + host + "]" : host, port());
 }
 
+Result<int64_t> Server::LoadPrefixes(const std::filesystem::path& path) {
+  return Guarded([&] { return impl_->engine->LoadPrefixes(path); });
+}
+
+Result<int64_t> Server::SavePrefixes(const std::filesystem::path& path) {
+  if (impl_->thread.joinable()) {
+    return Err(ErrorCode::kInvalidArgument, "prefixes are saved when the server has stopped");
+  }
+  return Guarded([&] { return impl_->engine->SavePrefixes(path); });
+}
+
 void Server::Drain(double grace_s) {
   impl_->http->StopAccepting();
   impl_->engine->Drain();

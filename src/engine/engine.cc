@@ -297,6 +297,16 @@ void Engine::Finish(Sequence& s, FinishReason reason, Event& event) {
   if (reason == FinishReason::kCancelled || reason == FinishReason::kDeadline) ++stats_.cancelled;
 }
 
+PrefixFileHeader Engine::PrefixHeader() const {
+  PrefixFileHeader header;
+  header.model = ModelFingerprint(model_);
+  header.arithmetic = static_cast<uint32_t>(options_.arithmetic);
+  header.isa = kernels_.isa;
+  header.format = static_cast<uint32_t>(options_.kv_format);
+  header.page_tokens = static_cast<uint32_t>(options_.page_tokens);
+  return header;
+}
+
 EngineStats Engine::stats() const {
   EngineStats stats = stats_;
   stats.waiting = queue_.size();

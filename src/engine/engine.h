@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -79,6 +80,14 @@ class Engine {
   EngineStats stats() const;
   /// Gives up the beginnings of texts that no request uses.
   void ForgetPrefixes() { pages_.ForgetPrefixes(); }
+  /// Keeps the beginnings of texts in a file, for an engine of the same model and options
+  /// (engine/prefix_file.h); how many pages.
+  Result<int64_t> SavePrefixes(const std::filesystem::path& path) {
+    return pages_.SavePrefixes(path, PrefixHeader());
+  }
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path) {
+    return pages_.LoadPrefixes(path, PrefixHeader());
+  }
 
  private:
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
@@ -95,6 +104,7 @@ class Engine {
   Status CheckPrompt(std::span<const int32_t> prompt) const;
   Status CheckRequest(const Request& request) const;
   Status CheckSession(int64_t session) const;
+  PrefixFileHeader PrefixHeader() const;
   template <class Reason>
   void FinishWhere(Reason reason_of);
   void ExpireDeadlines();

@@ -119,6 +119,18 @@ bool PageManager::AdmitByPrefix(Sequence& s, int64_t spare) {
   return true;
 }
 
+Result<int64_t> PageManager::SavePrefixes(const std::filesystem::path& path,
+                                          const PrefixFileHeader& header) {
+  if (prefixes_) return WritePrefixFile(path, header, *prefixes_, cache_);
+  return Err(ErrorCode::kInvalidArgument, "there are no prefixes to save: none are kept");
+}
+
+Result<int64_t> PageManager::LoadPrefixes(const std::filesystem::path& path,
+                                          const PrefixFileHeader& header) {
+  if (prefixes_) return ReadPrefixFile(path, header, *prefixes_, cache_);
+  return Err(ErrorCode::kInvalidArgument, "{} is of no use: no prefixes are kept", path.string());
+}
+
 void PageManager::ForgetPrefixes() {
   if (!prefixes_) return;
   while (const std::optional<int32_t> page = prefixes_->Evict()) cache_.ReleasePage(*page);

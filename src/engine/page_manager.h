@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/prefix_cache.h"
+#include "engine/prefix_file.h"
 #include "engine/sequence.h"
 #include "model/kv_cache.h"
 
@@ -48,6 +49,9 @@ class PageManager {
   /// The sequence waits again: its tokens will be computed anew, as far as the prefix cache cannot
   /// keep them.
   void Evict(Sequence& sequence);
+  /// engine/prefix_file.h; kInvalidArgument where beginnings are not kept.
+  Result<int64_t> SavePrefixes(const std::filesystem::path& path, const PrefixFileHeader& header);
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path, const PrefixFileHeader& header);
   /// Gives up all beginnings that no running sequence uses.
   void ForgetPrefixes();
 

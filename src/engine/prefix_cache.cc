@@ -46,6 +46,29 @@ void PrefixCache::Release(uint64_t hash) {
   if (--entry.users == 0) entry.place = unused_.insert(unused_.end(), hash);
 }
 
+std::vector<PrefixCache::Page> PrefixCache::Pages() const {
+  std::vector<Page> pages;
+  std::vector<std::pair<int64_t, Page>> in_use;  // with how many are before them
+  const auto page = [](uint64_t hash, const Entry& e) {
+    return Page{e.before, hash, e.tokens, e.page};
+  };
+  for (const auto& [hash, entry] : entries_) {
+    if (entry.users == 0) continue;
+    int64_t depth = 0;
+    for (auto at = entries_.find(entry.before); at != entries_.end();
+         at = entries_.find(at->second.before)) {
+      ++depth;
+    }
+    in_use.emplace_back(depth, page(hash, entry));
+  }
+  std::ranges::stable_sort(in_use, {}, [](const auto& p) { return p.first; });
+  for (const auto& [depth, p] : in_use) pages.push_back(p);
+  for (auto hash = unused_.rbegin(); hash != unused_.rend(); ++hash) {
+    pages.push_back(page(*hash, entries_.at(*hash)));
+  }
+  return pages;
+}
+
 std::optional<int32_t> PrefixCache::Evict() {
   if (unused_.empty()) return std::nullopt;
   const auto found = entries_.find(unused_.front());

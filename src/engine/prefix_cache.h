@@ -33,6 +33,15 @@ class PrefixCache {
   /// Takes out the page that was unused the longest; none when all are in use.
   std::optional<int32_t> Evict();
 
+  bool Has(uint64_t hash) const { return entries_.contains(hash); }
+  struct Page {
+    uint64_t before, hash;
+    std::span<const int32_t> tokens;  // valid until the cache changes
+    int32_t page;
+  };
+  /// All of them, each after the one before it in its text; those in use, then the last used first.
+  std::vector<Page> Pages() const;
+
   int64_t pages() const { return static_cast<int64_t>(entries_.size()); }
   int64_t unused() const { return static_cast<int64_t>(unused_.size()); }
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <future>
 #include <utility>
+
+#include "base/check.h"
 
 namespace octet {
 
@@ -82,6 +85,21 @@ void EngineService::Drain() {
 bool EngineService::WaitUntilIdle(std::chrono::milliseconds at_most) {
   std::unique_lock lock(mutex_);
   return idle_.wait_for(lock, at_most, [&] { return open_ == 0; });
+}
+
+Result<int64_t> EngineService::LoadPrefixes(const std::filesystem::path& path) {
+  std::promise<Result<int64_t>> loaded;
+  const auto taken = Run([&](Engine* engine) {
+    if (engine != nullptr) return loaded.set_value(engine->LoadPrefixes(path));
+    loaded.set_value(Err(ErrorCode::kCancelled, "the engine stopped"));
+  });
+  if (!taken) return Err(ErrorCode::kCancelled, "{}", taken.error().message);
+  return loaded.get_future().get();
+}
+
+Result<int64_t> EngineService::SavePrefixes(const std::filesystem::path& path) {
+  CHECK(!thread_.joinable());
+  return engine_->SavePrefixes(path);
 }
 
 EngineStats EngineService::stats() const {

@@ -63,6 +63,11 @@ class EngineService {
   /// refused.
   void Stop();
 
+  /// Engine::LoadPrefixes between two steps; kCancelled when the service ends before.
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
+  /// Engine::SavePrefixes, after Stop.
+  Result<int64_t> SavePrefixes(const std::filesystem::path& path);
+
   EngineStats stats() const;
   bool draining() const;
   /// What broke the engine; empty as long as it works.

@@ -134,6 +134,19 @@ void KvCache::ReleasePage(int32_t page) {
   if (--holders == 0) free_.push_back(page);
 }
 
+int32_t KvCache::TakePage() {
+  CHECK(!free_.empty());
+  const int32_t page = free_.back();
+  free_.pop_back();
+  holders_[static_cast<size_t>(page)] = 1;
+  return page;
+}
+
+std::span<std::byte> KvCache::PageBytes(int32_t page) {
+  CHECK(holders(page) > 0);
+  return {memory_.data() + page * page_bytes(), static_cast<size_t>(page_bytes())};
+}
+
 void KvCache::RebuildPointers(Sequence& s) {
   s.stale = false;
   const size_t n = s.pages.size();

@@ -53,6 +53,11 @@ class KvCache : public KvSource {
   void HoldPage(int32_t page);
   void ReleasePage(int32_t page);
   int32_t holders(int32_t page) const { return holders_[static_cast<size_t>(page)]; }
+  /// A free page with one holder; there must be one.
+  int32_t TakePage();
+  /// Keys and values of all layers in a page that somebody holds.
+  std::span<std::byte> PageBytes(int32_t page);
+  int64_t page_bytes() const { return half_bytes_ * 2 * n_layers_; }
   /// How many pages Reserve would take.
   int64_t MissingPages(int32_t sequence, int64_t n_tokens) const;
 

@@ -65,6 +65,32 @@ Run env OCTET_API_KEY=secret-one python3 "$examples/chat.py"
 ExpectCode 0
 Stop
 
+# What was computed before a restart is found again after it.
+question=$(printf 'Lily went to the park with her mom. %.0s' {1..12})
+AskLong() {
+  Run python3 -c 'import json, sys, urllib.request
+body = json.dumps({"prompt": sys.argv[2], "max_tokens": 4, "temperature": 0}).encode()
+answer = json.load(urllib.request.urlopen(sys.argv[1] + "/v1/completions", body))
+print(answer["choices"][0]["text"], answer["usage"]["prompt_tokens_details"]["cached_tokens"])' "$OCTET_URL" "$question"
+  ExpectCode 0
+}
+Start --prefix-cache "$folder/prefixes"
+AskLong
+cold=$output
+Stop
+ExpectCode 0
+Run cat "$folder/err"
+ExpectOutput "pages of computed prefixes to $folder/prefixes"
+Start --prefix-cache "$folder/prefixes"
+AskLong
+[ "${output##* }" -ge 64 ] || Fail "nothing was found computed"
+ExpectEqual "${output% *}" "${cold% *}"
+Stop
+Start --prefix-cache "$folder/prefixes" --kv-type f32
+Run cat "$folder/err"
+ExpectOutput "prefixes are computed anew: $folder/prefixes has keys and values of another type"
+Stop
+
 Run "$OCTET" serve --host 0.0.0.0 --port 0
 ExpectCode 1
 ExpectErrors "--api-key-file"

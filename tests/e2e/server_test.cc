@@ -158,6 +158,45 @@ TEST(Server, CountsCachedTokensOfASharedBeginning) {
   EXPECT_GE(cached("B"), 128);
 }
 
+TEST(Server, ComputesTheSystemPromptOf20RequestsOnce) {
+  LoadOptions load;
+  load.threads = 2;
+  load.context = 2048;
+  ServeOptions options;
+  options.port = 0;
+  const auto server = *Server::Start(load, options);
+  std::string system;
+  for (int i = 0; i < 100; ++i)
+    system += "Lily saw a " + std::to_string(i * 7919) + " in the park. ";
+  const auto ask = [&](int i) {
+    const json request = {
+        {"messages",
+         {{{"role", "system"}, {"content", system}},
+          {{"role", "user"}, {"content", "What did friend " + std::to_string(i) + " say?"}}}},
+        {"max_tokens", 2}};
+    return Parsed(testing::Post(server->port(), "/v1/chat/completions", request.dump()))["usage"];
+  };
+  int64_t prompts = 0, cached = 0;
+  std::mutex mutex;
+  {
+    std::vector<std::jthread> clients;
+    for (int i = 0; i < 20; ++i) {
+      clients.emplace_back([&, i] {
+        const json usage = ask(i);
+        EXPECT_GE(usage["prompt_tokens"], 1500);
+        const std::lock_guard lock(mutex);
+        prompts += usage["prompt_tokens"].get<int64_t>();
+        cached += usage["prompt_tokens_details"]["cached_tokens"].get<int64_t>();
+      });
+    }
+  }
+  // One of them computes it all, the others what follows the last page in common.
+  const auto rows = static_cast<int64_t>(Metric(*server, "octet_prompt_rows_total"));
+  EXPECT_EQ(rows, prompts - cached);
+  constexpr int64_t kPage = 64, kQuestion = 40;
+  EXPECT_LE(rows, prompts / 20 + 20 * (kPage + kQuestion));
+}
+
 TEST(Server, SurvivesClientsThatVanish) {
   ServeOptions options;
   options.parallel = 8;
