@@ -4,6 +4,8 @@
 
 #include <charconv>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <random>
@@ -79,6 +81,40 @@ void AddPenaltyFlags(CLI::App& command, GenerateFlags& flags) {
       ->group(group);
 }
 
+void AddConstraintFlags(CLI::App& command, GenerateFlags& flags) {
+  const std::string group = "What the answer must be";
+  CLI::Option* grammar =
+      command.add_option("--grammar", flags.grammar, "A file with a grammar (GBNF)")->group(group);
+  CLI::Option* schema =
+      command.add_option("--json-schema", flags.json_schema, "A file with a JSON schema")
+          ->group(group);
+  CLI::Option* object =
+      command.add_flag("--json-object", flags.json_object, "Any JSON object")->group(group);
+  grammar->excludes(schema)->excludes(object);
+  schema->excludes(object);
+}
+
+Result<std::string> ReadWhole(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return Err(ErrorCode::kNotFound, "cannot open {}", path);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (in.bad()) return Err(ErrorCode::kIo, "cannot read {}", path);
+  return text;
+}
+
+Status ReadConstraint(const GenerateFlags& flags, Constraint& constraint) {
+  if (flags.json_object) constraint.kind = Constraint::Kind::kJson;
+  if (!flags.grammar.empty()) {
+    OCTET_ASSIGN(constraint.text, ReadWhole(flags.grammar));
+    constraint.kind = Constraint::Kind::kGrammar;
+  }
+  if (!flags.json_schema.empty()) {
+    OCTET_ASSIGN(constraint.text, ReadWhole(flags.json_schema));
+    constraint.kind = Constraint::Kind::kJsonSchema;
+  }
+  return {};
+}
+
 }  // namespace
 
 void AddLoadFlags(CLI::App& command, LoadOptions& load) {
@@ -130,6 +166,7 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
       ->allow_extra_args(false);
   AddTruncationFlags(command, flags.generate.sampling);
   AddPenaltyFlags(command, flags);
+  AddConstraintFlags(command, flags);
 }
 
 Status FinishFlags(GenerateFlags& flags) {
@@ -139,7 +176,7 @@ Status FinishFlags(GenerateFlags& flags) {
     OCTET_ASSIGN(const auto bias, ParseBias(text));
     flags.generate.sampling.logit_bias.push_back(bias);
   }
-  return {};
+  return ReadConstraint(flags, flags.generate.constraint);
 }
 
 void Warn(std::string_view message) { fmt::print(stderr, "octet: warning: {}\n", message); }

@@ -17,13 +17,16 @@ struct GenerateFlags {
   GenerateOptions generate;
   std::optional<uint64_t> seed;
   std::vector<std::string> logit_bias;  // "ID=VALUE"
+  std::string grammar, json_schema;     // files
+  bool json_object = false;
 };
 
 /// -m, --threads, --ctx, --kv-type, --arithmetic, --batch, --speculate, --draft, --draft-max.
 void AddLoadFlags(CLI::App& command, LoadOptions& load);
-/// -n, --temp and the other samplers, --seed, --stop.
+/// -n, --temp and the other samplers, --seed, --stop, --grammar, --json-schema, --json-object.
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
-/// Fills in what flags only describe: a random seed when none was given, the parsed biases.
+/// Fills in what flags only describe: a random seed when none was given, the parsed biases, the
+/// content of the grammar's file.
 Status FinishFlags(GenerateFlags& flags);
 /// Loads with a progress bar where that takes long.
 Result<LanguageModel> LoadWithProgress(LoadOptions load);

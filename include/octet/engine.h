@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "octet/chat.h"
+#include "octet/constraint.h"
 #include "octet/error.h"
 #include "octet/generation.h"
 #include "octet/sampling.h"
@@ -62,6 +63,7 @@ struct GenerateOptions {
   SamplingOptions sampling;
   int64_t max_tokens = 128;       // ≥ 1; the context may end the answer earlier
   std::vector<std::string> stop;  // the text ends before the first of these
+  Constraint constraint = {};     // what the text must be
   int32_t top_logprobs = -1;      // -1: none; 0: of the chosen tokens; n: of the n likeliest too
 };
 

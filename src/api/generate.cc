@@ -49,6 +49,9 @@ Result<GenerateResult> LanguageModel::Impl::Run(Request request, const GenerateO
   request.sampling = options.sampling;
   request.max_tokens = options.max_tokens;
   request.top_logprobs = options.top_logprobs;
+  request.constraint = options.constraint;
+  // A text that is the chat format's end may stand inside what a constraint asks for.
+  if (options.constraint.kind != Constraint::Kind::kNone) request.stop_strings.clear();
   request.stop_strings.insert(request.stop_strings.end(), options.stop.begin(), options.stop.end());
   GenerateResult result;
   result.prompt_tokens = static_cast<int64_t>(request.prompt.size());

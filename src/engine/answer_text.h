@@ -23,6 +23,7 @@ class AnswerText {
   /// Appends what was held back: the answer ended for another reason. True when the last bytes
   /// complete a stop string after all.
   bool Finish(std::string& text);
+  std::span<const int32_t> end_ids() const { return end_ids_; }
   /// The stop string that ended the answer; empty where none did.
   std::string_view stop() const { return matcher_.matched(); }
 

@@ -71,7 +71,8 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       options_(options),
       kernels_(kernels),
       pool_(options.threads),
-      pages_(std::move(cache), options.keep_prefixes) {
+      pages_(std::move(cache), options.keep_prefixes),
+      constraints_(tokenizer) {
   running_.reserve(static_cast<size_t>(options.max_sequences));
   prompts_.reserve(static_cast<size_t>(options.max_sequences));
   if (!options.speculation.drafter) return;
@@ -151,8 +152,23 @@ Result<std::unique_ptr<Sequence>> Engine::Prepare(Request request) const {
   const auto room = options_.max_context - static_cast<int64_t>(tokens.size());
   tokens.reserve(tokens.size() + static_cast<size_t>(std::min(request.max_tokens, room)));
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  return std::make_unique<Sequence>(
+  auto sequence = std::make_unique<Sequence>(
       Sequence{id, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)});
+  OCTET_TRY(StartConstraint(*sequence));
+  return sequence;
+}
+
+Status Engine::StartConstraint(Sequence& s) const {
+  const Request& request = s.request;
+  if (request.constraint.kind == Constraint::Kind::kNone) return {};
+  OCTET_ASSIGN(s.constraint, constraints_.Start(request.constraint, request.at_text_start));
+  const int64_t room = std::min(request.max_tokens, options_.max_context - s.length());
+  const int64_t least = s.constraint->least_tokens();
+  if (least <= room) return {};
+  return Err(ErrorCode::kInvalidArgument,
+             "the shortest answer that is allowed may take {} tokens, but max_tokens and the "
+             "context leave {}",
+             least, room);
 }
 
 uint64_t Engine::Submit(std::unique_ptr<Sequence> sequence) {
@@ -257,7 +273,7 @@ void Engine::CommitRows(Sequence& s, View<const float, 2> logits) {
 void Engine::Commit(Sequence& s, std::span<const float> logits) {
   Event& event = events_.emplace_back();
   event.request = s.id;
-  const int32_t id = s.sampler.Sample(logits, s.tokens, s.length());
+  const int32_t id = Choose(s, logits);
   if (id < 0) return Finish(s, FinishReason::kError, event);
   s.tokens.push_back(id);
   event.token = id;
@@ -270,11 +286,26 @@ void Engine::Commit(Sequence& s, std::span<const float> logits) {
   if (s.request.top_logprobs >= 0) AddLogProbs(s, logits, event);
   if (s.answer.Push(id, event.text)) {
     Finish(s, FinishReason::kStop, event);
+  } else if (s.constraint && s.constraint->finished()) {
+    s.answer.Finish(event.text);
+    Finish(s, FinishReason::kStop, event);
   } else if (s.answered() >= s.request.max_tokens) {
     Finish(s, FinishReason::kLength, event);
   } else if (s.length() >= options_.max_context) {
     Finish(s, FinishReason::kContext, event);
   }
+}
+
+/// The next token, or -1 when none has a finite logit.
+int32_t Engine::Choose(Sequence& s, std::span<const float> logits) {
+  if (!s.constraint) return s.sampler.Sample(logits, s.tokens, s.length());
+  const int64_t left =
+      std::min(s.request.max_tokens - s.answered(), options_.max_context - s.length());
+  const auto ends = s.answer.end_ids();
+  const auto allowed = s.constraint->Allowed(left, ends);
+  const int32_t id = s.sampler.Sample(logits, s.tokens, s.length(), allowed);
+  if (id >= 0 && std::ranges::find(ends, id) == ends.end()) s.constraint->Advance(id);
+  return id;
 }
 
 void Engine::AddLogProbs(const Sequence& s, std::span<const float> logits, Event& event) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "constrain/constraint.h"
 #include "cpu/thread_pool.h"
 #include "engine/engine_stats.h"
 #include "engine/fair_queue.h"
@@ -120,6 +121,8 @@ class Engine {
   void AddDraftRows(Sequence& sequence);
   void CommitRows(Sequence& sequence, View<const float, 2> logits);
   void Commit(Sequence& sequence, std::span<const float> logits);
+  int32_t Choose(Sequence& sequence, std::span<const float> logits);
+  Status StartConstraint(Sequence& sequence) const;
   void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event) const;
   void Finish(Sequence& sequence, FinishReason reason, Event& event);
 
@@ -130,6 +133,7 @@ class Engine {
   ThreadPool pool_;
   Arena scratch_;
   PageManager pages_;
+  mutable ConstraintCompiler constraints_;
 
   FairQueue queue_;
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "octet/constraint.h"
 #include "octet/generation.h"
 #include "sample/options.h"
 
@@ -18,6 +19,9 @@ struct Request {
   int64_t max_tokens = 128;  // of the answer, ≥ 1; the context may end it earlier
   std::vector<std::string> stop_strings;
   std::vector<int32_t> stop_ids;  // beside the vocabulary's EOS
+  /// What the answer must be. Such an answer gets complete within max_tokens and the context; a
+  /// request that leaves too few of them is refused.
+  Constraint constraint = {};
   /// Log-probabilities with every event: -1 none, 0 of the chosen token, n also of the n likeliest.
   int32_t top_logprobs = -1;
   /// The first token's leading space is the dummy prefix and not text: true where the answer begins

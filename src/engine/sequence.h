@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "constrain/constraint.h"
 #include "engine/answer_text.h"
 #include "engine/drafter.h"
 #include "engine/request.h"
@@ -16,11 +18,12 @@ struct Sequence {
   Request request;
   Sampler sampler;
   AnswerText answer;
-  std::vector<int32_t> tokens;  // prompt, then answer
-  int64_t computed = 0;         // positions whose keys and values are in the cache
-  int32_t kv = -1;              // the cache's sequence; -1 while waiting
-  int64_t cached_tokens = 0;    // of the prompt, found computed
-  bool preempted = false;       // waits for the second time
+  std::vector<int32_t> tokens;                            // prompt, then answer
+  std::unique_ptr<ConstraintState> constraint = nullptr;  // null: the answer may be anything
+  int64_t computed = 0;       // positions whose keys and values are in the cache
+  int32_t kv = -1;            // the cache's sequence; -1 while waiting
+  int64_t cached_tokens = 0;  // of the prompt, found computed
+  bool preempted = false;     // waits for the second time
 
   std::vector<uint64_t> page_hash = {};  // of full pages, each with all before it (PrefixCache)
   int64_t shared_pages = 0;              // pages at the beginning that the prefix cache holds too

@@ -1,6 +1,7 @@
 #include "sample/candidates.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -14,15 +15,27 @@ bool Likelier(const Candidate& a, const Candidate& b) {
 
 }  // namespace
 
-void CandidateSet::Gather(std::span<const float> logits) {
+void CandidateSet::Add(int32_t id, float logit) {
   // Distances between logits stay finite below this, whatever a broken model says.
   constexpr float kLargest = 1e37f;
+  if (!(logit > -std::numeric_limits<float>::infinity())) return;  // NaN fails too
+  items_.push_back({id, std::clamp(logit, -kLargest, kLargest), 0});
+}
+
+void CandidateSet::Gather(std::span<const float> logits) {
   items_.clear();
   sorted_ = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const float logit = logits[i];
-    if (!(logit > -std::numeric_limits<float>::infinity())) continue;  // NaN fails too
-    items_.push_back({static_cast<int32_t>(i), std::clamp(logit, -kLargest, kLargest), 0});
+  for (size_t i = 0; i < logits.size(); ++i) Add(static_cast<int32_t>(i), logits[i]);
+}
+
+void CandidateSet::Gather(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  items_.clear();
+  sorted_ = 0;
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    for (uint64_t bits = allowed[word]; bits != 0; bits &= bits - 1) {
+      const size_t id = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+      if (id < logits.size()) Add(static_cast<int32_t>(id), logits[id]);
+    }
   }
 }
 

@@ -23,6 +23,8 @@ class CandidateSet {
 
   /// All ids whose logit is a number above -inf.
   void Gather(std::span<const float> logits);
+  /// Of those, the ones whose bit is set.
+  void Gather(std::span<const float> logits, std::span<const uint64_t> allowed);
   /// Divides every logit's distance from the largest by `temperature` > 0.
   void Scale(float temperature);
   /// The k largest logits, lower ids first among equals (Fan et al. 2018).
@@ -48,6 +50,7 @@ class CandidateSet {
   bool empty() const { return items_.empty(); }
 
  private:
+  void Add(int32_t id, float logit);
   float MaxLogit() const;
   double SumOfExponentials(float max_logit) const;
   /// Keeps the shortest prefix, in the order `less`, whose share of `total` reaches `mass`.

@@ -54,11 +54,11 @@ void Sampler::ChangeLogits(std::span<const int32_t> history) {
 }
 
 int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history,
-                        int64_t position) {
+                        int64_t position, std::span<const uint64_t> allowed) {
   CHECK(logits.size() == logits_.size());
   std::copy(logits.begin(), logits.end(), logits_.begin());
   ChangeLogits(history);
-  candidates_.Gather(logits_);
+  allowed.empty() ? candidates_.Gather(logits_) : candidates_.Gather(logits_, allowed);
   if (candidates_.empty()) return -1;
   if (options_.temperature == 0) {
     candidates_.TopK(1);

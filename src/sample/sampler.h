@@ -34,8 +34,10 @@ class Sampler {
   /// The next token of a sequence, or -1 when no token has a finite logit left. `logits` [vocab] of
   /// the last token, `history` every token so far, prompt included, ids in range; `position` is
   /// that of the token to be chosen. The same options, logits, history and position give the same
-  /// token (with mirostat: after the same calls before).
-  int32_t Sample(std::span<const float> logits, std::span<const int32_t> history, int64_t position);
+  /// token (with mirostat: after the same calls before). `allowed`: a bit for each id, 1 where it
+  /// may be chosen, ids beyond it may not; empty: all may.
+  int32_t Sample(std::span<const float> logits, std::span<const int32_t> history, int64_t position,
+                 std::span<const uint64_t> allowed = {});
 
   /// Goes on from where `other`, made with the same options, is: what it has learned from the
   /// tokens it chose (mirostat).

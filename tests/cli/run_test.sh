@@ -107,6 +107,30 @@ Run "$OCTET" run "$prompt" --speculate lookup --draft-max 99
 ExpectCode 1
 ExpectErrors "expected 1 to 32"
 
+# Bound answers: whole whatever the seed, and faults by their place.
+folder=$(mktemp -d)
+printf 'root ::= "a tale of " [a-z]{3,8} "."' >"$folder/grammar"
+printf '{"properties": {"n": {"type": "integer", "maximum": 99}}, "required": ["n"]}' >"$folder/schema"
+for seed in 1 2 3; do
+  Run "$OCTET" run "$prompt" --grammar "$folder/grammar" --seed $seed -q
+  [[ "$output" =~ ^a\ tale\ of\ [a-z]{3,8}\.$ ]] || Fail "expected a tale"
+  Run "$OCTET" run "$prompt" --json-schema "$folder/schema" --seed $seed -q -n 30
+  [[ "$output" =~ ^\{[[:space:]]*\"n\":[[:space:]]*-?[0-9]+[[:space:]]*\}$ ]] || Fail "expected an object"
+  Run "$OCTET" run "$prompt" --json-object --temp 2 --seed $seed -q -n 25
+  [[ "$output" == "{"*"}" ]] || Fail "expected an object"
+done
+Run "$OCTET" run "$prompt" --json-schema "$folder/schema" -n 2
+ExpectCode 1
+ExpectErrors "the shortest answer that is allowed may take"
+printf 'root ::= "a" |\n  "b' >"$folder/grammar"
+Run "$OCTET" run "$prompt" --grammar "$folder/grammar"
+ExpectCode 1
+ExpectErrors "line 2, column 3"
+Run "$OCTET" run "$prompt" --grammar "$folder/nothing"
+ExpectCode 1
+ExpectErrors "cannot open"
+rm -rf "$folder"
+
 # The context ends an answer, and nobody reading ends the program.
 Run "$OCTET" run "$prompt" --ctx 20 -n 100 --ignore-eos --temp 0
 ExpectErrors "answer 15 tokens"
