@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "cpu/isa.h"
@@ -72,7 +73,8 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       kernels_(kernels),
       pool_(options.threads),
       pages_(std::move(cache), options.keep_prefixes),
-      constraints_(tokenizer) {
+      constraints_(tokenizer),
+      routing_(model, options.max_batch_tokens) {
   running_.reserve(static_cast<size_t>(options.max_sequences));
   prompts_.reserve(static_cast<size_t>(options.max_sequences));
   if (!options.speculation.drafter) return;
@@ -232,11 +234,15 @@ std::span<const Event> Engine::Step() {
 
   Arena::Scope scope(scratch_);
   const Batch batch{token_, position_, sequence_, logit_rows_};
-  const View<float, 2> logits = Forward(model_, batch, pages_.source(), {}, context);
+  routing_.BeginStep(std::ranges::any_of(
+      running_, [](const auto& s) { return s->request.trace != RoutingTrace::kNone; }));
+  const View<float, 2> logits =
+      Forward(model_, batch, pages_.source(), {.observer = &routing_}, context);
+  TracePrompts();
   for (int64_t r = 0; r < logits.shape[0];) {
     Sequence& s = *row_owner_[static_cast<size_t>(r)];
     const int64_t rows = 1 + s.draft_rows;
-    CommitRows(s, logits.Rows(r, rows));
+    CommitRows(s, r, logits.Rows(r, rows));
     r += rows;
   }
   for (const auto& s : running_) {
@@ -252,16 +258,39 @@ std::span<const Event> Engine::Step() {
   return events_;
 }
 
+/// Keeps where the rows of prompts went, for requests that want to know. The last one's is told
+/// with the token it chooses.
+void Engine::TracePrompts() {
+  for (const auto& s : running_) {
+    if (s->request.trace != RoutingTrace::kPrompt) continue;
+    const auto last = static_cast<int32_t>(s->request.prompt.size()) - 1;
+    for (size_t row = 0; row < sequence_.size(); ++row) {
+      const int32_t position = position_[row];
+      if (sequence_[row] != s->kv || position < s->traced_to || position >= last) continue;
+      s->traced.push_back(routing_.Row(static_cast<int64_t>(row), position));
+      s->traced_to = position + 1;
+    }
+  }
+}
+
 /// Chooses a token from each row while the row's own token was right: `logits` [1 + draft_rows,
-/// vocab] of the last token and of the guesses after it.
-void Engine::CommitRows(Sequence& s, View<const float, 2> logits) {
+/// vocab] of the last token and of the guesses after it, from `first` of the step's.
+void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits) {
   const int64_t before = s.length();
   for (int64_t r = 0; r < logits.shape[0]; ++r) {
     // Right guesses are tokens by now, and their keys and values are in the cache.
     s.computed = s.length();
     const auto row = logits[r];
     const bool last = r + 1 == logits.shape[0];
+    const auto position = static_cast<int32_t>(s.length()) - 1;
     Commit(s, {row.data, static_cast<size_t>(row.shape[0])});
+    Event& event = events_.back();
+    event.weight_bytes =
+        static_cast<double>(routing_.StepBytes()) / static_cast<double>(token_.size());
+    if (s.request.trace != RoutingTrace::kNone) {
+      event.routing = std::exchange(s.traced, {});
+      event.routing.push_back(routing_.Row(logit_rows_[static_cast<size_t>(first + r)], position));
+    }
     if (s.kv < 0 || last || s.tokens.back() != s.draft[static_cast<size_t>(r)].id) break;
   }
   ++s.guesses.steps;

@@ -16,6 +16,7 @@
 #include "engine/fair_queue.h"
 #include "engine/page_manager.h"
 #include "engine/request.h"
+#include "engine/routing.h"
 #include "engine/sequence.h"
 #include "engine/speculate.h"
 #include "model/forward.h"
@@ -75,6 +76,11 @@ class Engine {
   /// requests.
   Result<std::vector<float>> MeanHidden(std::span<const int32_t> ids);
 
+  /// Rows that each expert had since the beginning [layers * experts]; empty for a dense model.
+  /// From any thread.
+  std::vector<int64_t> ExpertLoad() const { return routing_.Load(); }
+  const ModelConfig& config() const { return model_.config(); }
+
   int threads() const { return pool_.threads(); }
   const EngineOptions& options() const { return options_; }
   int64_t free_pages() const { return pages_.free_pages(); }
@@ -119,7 +125,8 @@ class Engine {
   bool WaitsForAnother(const Sequence& sequence) const;
   void AddRows(Sequence& sequence, int64_t count);
   void AddDraftRows(Sequence& sequence);
-  void CommitRows(Sequence& sequence, View<const float, 2> logits);
+  void TracePrompts();
+  void CommitRows(Sequence& sequence, int64_t first, View<const float, 2> logits);
   void Commit(Sequence& sequence, std::span<const float> logits);
   int32_t Choose(Sequence& sequence, std::span<const float> logits);
   Status StartConstraint(Sequence& sequence) const;
@@ -134,6 +141,7 @@ class Engine {
   Arena scratch_;
   PageManager pages_;
   mutable ConstraintCompiler constraints_;
+  RoutingRecorder routing_;
 
   FairQueue queue_;
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission

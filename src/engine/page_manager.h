@@ -62,7 +62,8 @@ class PageManager {
     uint64_t last_use = 0;
   };
   bool UsesPrefixes(const Sequence& sequence) const {
-    return prefixes_.has_value() && sequence.request.session == 0;
+    return prefixes_.has_value() && sequence.request.session == 0 &&
+           sequence.request.trace != RoutingTrace::kPrompt;
   }
   std::span<const int32_t> PageTokens(const Sequence& sequence, int64_t page) const;
   /// Shares the next page of the sequence's beginning, if it is in the cache. `end`: tokens past

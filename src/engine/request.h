@@ -13,6 +13,13 @@
 
 namespace octet {
 
+/// Whose way through the experts a request reports.
+enum class RoutingTrace {
+  kNone,
+  kAnswer,  // of the rows that chose the answer's tokens
+  kPrompt,  // of the prompt's too, which is then computed anew from its first token
+};
+
 struct Request {
   std::vector<int32_t> prompt;  // BOS included where the model wants one; not empty
   SamplingOptions sampling;
@@ -31,10 +38,19 @@ struct Request {
   /// one computes only what follows their common beginning.
   int64_t session = 0;
 
+  RoutingTrace trace = RoutingTrace::kNone;
   int32_t priority = 0;  // higher ones are begun first, and keep their pages longer
   std::string client;    // who asks: among equal priorities clients share the machine evenly
   /// When nobody waits for the answer any more: it ends within one step of it.
   std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;
+};
+
+/// Where one token went, in every layer.
+struct TokenRouting {
+  int32_t position = 0;           // of the token in its sequence, prompt included
+  int32_t experts_per_layer = 0;  // k
+  std::vector<int32_t> experts;   // [layers * k], best first in each
+  std::vector<float> weights;     // [layers * k], of each layer summing to 1
 };
 
 /// How an answer's tokens came about.
@@ -57,6 +73,9 @@ struct Event {
   std::string stop;                        // the stop string that ended it; in the last event
   int64_t cached_tokens = 0;               // prompt tokens found computed; in the last event
   GuessCount guesses = {};                 // in the last event
+  /// Bytes of weights the step read, shared by all its rows: one row's part.
+  double weight_bytes = 0;
+  std::vector<TokenRouting> routing = {};  // computed since the event before, where it is traced
 };
 
 }  // namespace octet

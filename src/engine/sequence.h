@@ -28,6 +28,9 @@ struct Sequence {
   std::vector<uint64_t> page_hash = {};  // of full pages, each with all before it (PrefixCache)
   int64_t shared_pages = 0;              // pages at the beginning that the prefix cache holds too
 
+  std::vector<TokenRouting> traced = {};  // of the prompt, not told yet
+  int32_t traced_to = 0;                  // positions before it are
+
   std::vector<DraftToken> draft;  // guesses at what follows `tokens`
   int32_t draft_rows = 0;         // of them, computed in this step
   GuessCount guesses = {};

@@ -69,6 +69,9 @@ class EngineService {
   Result<int64_t> SavePrefixes(const std::filesystem::path& path);
 
   EngineStats stats() const;
+  /// Engine::ExpertLoad.
+  std::vector<int64_t> ExpertLoad() const { return engine_->ExpertLoad(); }
+  const ModelConfig& config() const { return engine_->config(); }
   bool draining() const;
   /// What broke the engine; empty as long as it works.
   std::string failure() const;

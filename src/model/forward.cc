@@ -71,7 +71,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   if (options.tape != nullptr) options.tape->Leave(h);
 
   // A trace wants the final norm of every row; otherwise only rows that need logits pay for it.
-  if (options.observer != nullptr) {
+  if (options.observer != nullptr && options.observer->wants_activations()) {
     auto normed = context.scratch.Matrix<float>(rows, config.d_model);
     RmsNorm(h, weights.final_norm, config.norm_eps, normed, context);
     options.observer->OnActivation("final_norm", -1, normed);

@@ -14,6 +14,8 @@ namespace octet {
 class Observer {
  public:
   virtual ~Observer() = default;
+  /// Whether it wants more than OnRouting; the final norm of every row is computed only then.
+  virtual bool wants_activations() const { return true; }
   /// "embed", "attn_out", "h_mid", "ffn_out", "layer_out", "final_norm", "router_logits": float
   /// rows [T, width]; layer is -1 for the first and the last-but-one.
   virtual void OnActivation(const char* name, int32_t layer, View<const float, 2> value) {

@@ -21,17 +21,20 @@ struct Piece {
   std::string text;
   float logprob = 0;
   std::vector<TokenLogProb> top;
+  std::vector<TokenRouting> routing = {};  // of the rows computed for it, where they are traced
 };
 
 struct Choice {
   int32_t index = 0;
   int32_t prompt = 0;  // of the answer's prompts
   std::string text;
-  std::vector<Piece> pieces;  // where log-probabilities are wanted
+  std::vector<Piece> pieces;  // where log-probabilities or a trace are wanted
   std::optional<FinishReason> finish;
   std::string stop;  // the stop string that ended it
   int64_t tokens = 0;
-  int64_t cached_tokens = 0;  // of the prompt
+  int64_t cached_tokens = 0;                   // of the prompt
+  double first_token_s = 0, last_token_s = 0;  // since the request came
+  double weight_bytes = 0;                     // read for its tokens
 };
 
 struct Answer {

@@ -30,7 +30,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   ApiResult<void> Prepare(GenerationRequest request, std::vector<Request>& prompts);
   ApiResult<void> Admit();
   ApiResult<void> Submit(const std::vector<Request>& prompts);
-  void Hear(size_t choice, const Event& event);
+  void Hear(size_t choice, const Event& event, Clock::time_point now);
   void Finish(std::string out);
   void Refuse(const ApiError& error);
   void Cancel();
@@ -140,11 +140,13 @@ ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
     request.stop_strings.insert(request.stop_strings.end(), asked.stop.begin(), asked.stop.end());
     request.top_logprobs = asked.top_logprobs;
     request.priority = asked.priority;
+    request.trace = asked.trace;
     request.client = exchange_->record().client;
     if (host_.request_timeout.count() > 0) request.deadline = start_ + host_.request_timeout;
     auto hear = [self = shared_from_this(),
                  index = static_cast<size_t>(choice.index)](const Event& event) {
-      self->host_.post([self, index, event] { self->Hear(index, event); });
+      // Timed here: the server's thread hears several steps at once when it is busy.
+      self->host_.post([self, index, event, now = Clock::now()] { self->Hear(index, event, now); });
     };
     const auto id = host_.engine.Submit(std::move(request), std::move(hear));
     if (!id) return tl::unexpected(RefusalError(id.error()));
@@ -153,14 +155,13 @@ ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
   return {};
 }
 
-void GenerationJob::Hear(size_t index, const Event& event) {
+void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now) {
   Choice& choice = answer_.choices[index];
   if (event.finish) --open_;
   if (over_) return;
-  Piece piece{event.token, event.text, event.logprob, event.top_logprobs};
+  Piece piece{event.token, event.text, event.logprob, event.top_logprobs, event.routing};
   choice.text += event.text;
   if (event.token >= 0) {
-    const auto now = Clock::now();
     const double waited = std::chrono::duration<double>(now - last_token_[index]).count();
     ++exchange_->record().completion_tokens;
     if (choice.tokens++ == 0) {
@@ -170,13 +171,17 @@ void GenerationJob::Hear(size_t index, const Event& event) {
       host_.metrics.NextToken(waited);
     }
     last_token_[index] = now;
+    choice.last_token_s = std::chrono::duration<double>(now - start_).count();
+    if (choice.tokens == 1) choice.first_token_s = choice.last_token_s;
+    choice.weight_bytes += event.weight_bytes;
   }
   std::string out;
-  const bool with_logprobs = answer_.request.top_logprobs >= 0;
-  if (answer_.request.stream && (!piece.text.empty() || (with_logprobs && piece.token >= 0))) {
+  const bool each_token =
+      answer_.request.top_logprobs >= 0 || answer_.request.trace != RoutingTrace::kNone;
+  if (answer_.request.stream && (!piece.text.empty() || (each_token && piece.token >= 0))) {
     form_->Add(answer_, choice, piece, out);
   }
-  if (with_logprobs && !answer_.request.stream) choice.pieces.push_back(std::move(piece));
+  if (each_token && !answer_.request.stream) choice.pieces.push_back(std::move(piece));
   if (event.finish) {
     choice.finish = event.finish;
     choice.stop = event.stop;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "server/json_fields.h"
+#include "server/octet_fields.h"
 #include "server/sampling_fields.h"
 
 namespace octet {
@@ -86,6 +87,7 @@ void ReadCommon(JsonFields& fields, GenerationRequest& request) {
   fields.Integer("n", request.n, 1, kMostChoices);
   fields.Bool("stream", request.stream);
   fields.Integer("priority", request.priority, -100, 100);
+  ReadOctetFields(fields, request);
   if (const nlohmann::json* options = fields.Find("stream_options")) {
     if (!options->is_object()) {
       return fields.Fail("stream_options", "stream_options: expected an object");

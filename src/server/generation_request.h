@@ -34,6 +34,8 @@ struct GenerationRequest {
   bool include_usage = false;  // at the end of a stream
   bool echo = false;           // the prompt before its continuation
   int32_t priority = 0;
+  bool extras = false;  // "octet" in the answer
+  RoutingTrace trace = RoutingTrace::kNone;
 };
 
 /// Answers to one request, prompts times n, at most.

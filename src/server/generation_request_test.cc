@@ -126,6 +126,17 @@ TEST(ChatRequest, NamesTheMessageThatIsWrong) {
               HasSubstr("\"prefix\": true"));
 }
 
+TEST(ChatRequest, TakesOctetsOwnFieldsUnderOneName) {
+  EXPECT_FALSE(Chat("")->extras);
+  EXPECT_TRUE(Chat(R"("octet": {})")->extras);
+  EXPECT_EQ(Chat(R"("octet": {})")->trace, RoutingTrace::kNone);
+  EXPECT_EQ(Chat(R"("octet": {"trace": true})")->trace, RoutingTrace::kAnswer);
+  EXPECT_EQ(Chat(R"("octet": {"trace": "prompt"})")->trace, RoutingTrace::kPrompt);
+  EXPECT_THAT(ChatFault(R"("octet": 1)"), HasSubstr("expected an object"));
+  EXPECT_THAT(ChatFault(R"("octet": {"trace": 2})"), HasSubstr("octet.trace"));
+  EXPECT_THAT(ChatFault(R"("octet": {"tracing": true})"), HasSubstr("no such field"));
+}
+
 TEST(CompletionRequest, ReadsPromptsInTheirForms) {
   const auto prompts = [](const std::string& prompt) {
     const auto request = Read("\"prompt\": " + prompt, ParseCompletionRequest);

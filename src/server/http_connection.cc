@@ -47,7 +47,10 @@ class HttpConnection::Turnaround : public Exchange {
   void Respond(HttpResponse response) override {
     if (done_) return;
     std::string out = Head(response);
-    out += fmt::format("content-length: {}\r\n\r\n", response.body.size());
+    constexpr int kNotModified = 304;  // whose length would be that of what was not sent
+    out += response.status == kNotModified
+               ? "\r\n"
+               : fmt::format("content-length: {}\r\n\r\n", response.body.size());
     if (request_.method != "HEAD") out += response.body;
     connection_->Send(out);
     Done();

@@ -1,5 +1,6 @@
 // OpenAI's chat.completion and text_completion objects, whole and in chunks.
 #include "server/answer.h"
+#include "server/octet_fields.h"
 
 namespace octet {
 namespace {
@@ -43,6 +44,16 @@ class OpenAiAnswers : public AnswerForm {
     if (answer.request.include_usage) chunk["usage"] = nullptr;
     AppendEvent(chunk, out);
   }
+  /// A choice as it is at its end.
+  Json Ended(const Answer& answer, const Choice& c, Json choice) const {
+    if (answer.request.extras) choice["octet"] = ChoiceExtras(answer, c);
+    return choice;
+  }
+  /// A choice with one token more.
+  Json Grown(const Answer& answer, const Piece& piece, Json choice) const {
+    if (answer.request.trace != RoutingTrace::kNone) choice["octet"] = PieceExtras(piece);
+    return choice;
+  }
   virtual const char* ObjectName(bool chunk) const = 0;
   const Tokenizer& tokenizer_;
 };
@@ -57,10 +68,11 @@ class Chat : public OpenAiAnswers {
     Json& choices = whole["choices"] = Json::array();
     for (const Choice& c : answer.choices) {
       choices.push_back(
-          {{"index", c.index},
-           {"message", {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}}},
-           {"logprobs", LogProbs(answer, c.pieces)},
-           {"finish_reason", FinishName(c)}});
+          Ended(answer, c,
+                {{"index", c.index},
+                 {"message", {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}}},
+                 {"logprobs", LogProbs(answer, c.pieces)},
+                 {"finish_reason", FinishName(c)}}));
     }
     whole["usage"] = UsageJson(answer);
     return whole;
@@ -72,10 +84,11 @@ class Chat : public OpenAiAnswers {
   }
   void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
-    Chunk(answer, Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr), out);
+    Json delta = Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr);
+    Chunk(answer, Grown(answer, piece, std::move(delta)), out);
   }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
-    Chunk(answer, Delta(c, Json::object(), nullptr, FinishName(c)), out);
+    Chunk(answer, Ended(answer, c, Delta(c, Json::object(), nullptr, FinishName(c))), out);
   }
 
  private:
@@ -118,7 +131,8 @@ class Completion : public OpenAiAnswers {
     Json& choices = whole["choices"] = Json::array();
     for (const Choice& c : answer.choices) {
       choices.push_back(
-          Part(c, Echo(answer, c) + c.text, LogProbs(answer, c.pieces, 0), FinishName(c)));
+          Ended(answer, c,
+                Part(c, Echo(answer, c) + c.text, LogProbs(answer, c.pieces, 0), FinishName(c))));
     }
     whole["usage"] = UsageJson(answer);
     return whole;
@@ -132,10 +146,11 @@ class Completion : public OpenAiAnswers {
   void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
     const size_t offset = c.text.size() - piece.text.size();
-    Chunk(answer, Part(c, piece.text, LogProbs(answer, {&piece, 1}, offset), nullptr), out);
+    Json part = Part(c, piece.text, LogProbs(answer, {&piece, 1}, offset), nullptr);
+    Chunk(answer, Grown(answer, piece, std::move(part)), out);
   }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
-    Chunk(answer, Part(c, "", nullptr, FinishName(c)), out);
+    Chunk(answer, Ended(answer, c, Part(c, "", nullptr, FinishName(c))), out);
   }
 
  private:

@@ -9,6 +9,7 @@
 #include "server/embeddings.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
+#include "server/page.h"
 #include "server/text_routes.h"
 
 namespace octet {
@@ -82,6 +83,26 @@ void MetricsText(Host& host, const ExchangePtr& exchange) {
   exchange->Respond(std::move(response));
 }
 
+/// How many tokens each expert had in each layer since the server began.
+void ExpertLoad(Host& host, const ExchangePtr& exchange) {
+  const ModelConfig& config = host.engine.config();
+  const std::vector<int64_t> counts = host.engine.ExpertLoad();
+  Json load = Json::array();
+  for (size_t at = 0; at < counts.size(); at += static_cast<size_t>(config.n_experts)) {
+    load.push_back(
+        std::vector<int64_t>(counts.begin() + static_cast<std::ptrdiff_t>(at),
+                             counts.begin() + static_cast<std::ptrdiff_t>(at) + config.n_experts));
+  }
+  RespondJson(exchange, {{"layers", load.size()},
+                         {"experts", config.is_moe() ? config.n_experts : 0},
+                         {"experts_per_token", config.is_moe() ? config.n_experts_per_token : 0},
+                         {"load", std::move(load)}});
+}
+
+void Page(Host& /*host*/, const ExchangePtr& exchange) {
+  exchange->Respond(PageResponse(exchange->request()));
+}
+
 struct Route {
   std::string_view method, path;
   bool needs_key;
@@ -92,6 +113,13 @@ constexpr Route kRoutes[] = {
     {"GET", "/health", false, Health},
     {"GET", "/ready", false, Ready},
     {"GET", "/metrics", true, MetricsText},
+    {"GET", "/", false, Page},
+    {"GET", "/page.js", false, Page},
+    {"GET", "/page.css", false, Page},
+    {"GET", "/icon.svg", false, Page},
+    {"GET", "/ui.woff2", false, Page},
+    {"GET", "/text.woff2", false, Page},
+    {"GET", "/v1/octet/experts", true, ExpertLoad},
     {"GET", "/v1/models", true,
      [](Host& h, const ExchangePtr& e) { RespondJson(e, ModelsJson(h)); }},
     {"POST", "/v1/chat/completions", true, Chat},

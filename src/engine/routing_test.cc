@@ -1,0 +1,116 @@
+// Traces of where tokens went, and the counts of all of them.
+#include "engine/routing.h"
+
+#include <numeric>
+
+#include "engine/engine_testing.h"
+
+namespace octet {
+namespace {
+
+using testing::EngineTest;
+
+class Routing : public EngineTest {
+ protected:
+  /// By position, of every traced request.
+  using Trace = std::map<int32_t, TokenRouting>;
+  static std::map<uint64_t, Trace> RunTraced(Engine& engine) {
+    std::map<uint64_t, Trace> traces;
+    while (engine.busy()) {
+      for (const Event& event : engine.Step()) {
+        for (const TokenRouting& row : event.routing) {
+          EXPECT_TRUE(traces[event.request].emplace(row.position, row).second) << row.position;
+        }
+      }
+    }
+    return traces;
+  }
+  static uint64_t Submit(Engine& engine, Request request, RoutingTrace trace) {
+    request.trace = trace;
+    const auto id = engine.Submit(std::move(request));
+    EXPECT_TRUE(id);
+    return *id;
+  }
+};
+
+TEST_F(Routing, TracesEveryPositionButTheLastTokens) {
+  const ModelConfig& config = model_->config();
+  auto engine = Make();
+  const uint64_t id = Submit(*engine, MakeRequest(0, 10, 5), RoutingTrace::kPrompt);
+  const Trace trace = RunTraced(*engine)[id];
+  ASSERT_EQ(trace.size(), 10u + 5u - 1u);
+  EXPECT_EQ(trace.begin()->first, 0);
+  for (const auto& [position, row] : trace) {
+    const auto k = static_cast<size_t>(config.n_experts_per_token);
+    ASSERT_EQ(row.experts.size(), static_cast<size_t>(config.n_layers) * k);
+    for (size_t at = 0; at < row.weights.size(); at += k) {
+      const auto first = row.weights.begin() + static_cast<std::ptrdiff_t>(at);
+      EXPECT_NEAR(std::accumulate(first, first + static_cast<std::ptrdiff_t>(k), 0.0), 1, 1e-6);
+      EXPECT_NE(row.experts[at], row.experts[at + 1]);
+    }
+  }
+}
+
+TEST_F(Routing, IsTheSameAmongOthersAndInChunks) {
+  auto alone = Make();
+  const uint64_t a = Submit(*alone, MakeRequest(1, 40, 8), RoutingTrace::kPrompt);
+  const Trace expected = RunTraced(*alone)[a];
+
+  EngineOptions options;
+  options.max_sequences = 4;
+  options.max_batch_tokens = 16;
+  options.keep_prefixes = true;
+  auto busy = Make(options);
+  for (int i = 0; i < 3; ++i) Submit(*busy, MakeRequest(1, 40, 8), RoutingTrace::kNone);
+  const uint64_t b = Submit(*busy, MakeRequest(1, 40, 8), RoutingTrace::kPrompt);
+  const Trace trace = RunTraced(*busy)[b];
+  ASSERT_EQ(trace.size(), expected.size());
+  for (const auto& [position, row] : expected) {
+    EXPECT_EQ(trace.at(position).experts, row.experts) << position;
+    EXPECT_EQ(trace.at(position).weights, row.weights) << position;
+  }
+}
+
+TEST_F(Routing, OfTheAnswerBeginsWithTheRowThatChoseItsFirstToken) {
+  auto engine = Make();
+  const uint64_t id = Submit(*engine, MakeRequest(0, 10, 3), RoutingTrace::kAnswer);
+  const Trace trace = RunTraced(*engine)[id];
+  ASSERT_EQ(trace.size(), 3u);
+  EXPECT_EQ(trace.begin()->first, 9);
+}
+
+TEST_F(Routing, CountsEveryRowOfEveryLayer) {
+  const ModelConfig& config = model_->config();
+  auto engine = Make();
+  Submit(*engine, MakeRequest(0, 10, 5), RoutingTrace::kNone);
+  while (engine->busy()) engine->Step();
+  const std::vector<int64_t> load = engine->ExpertLoad();
+  ASSERT_EQ(load.size(), static_cast<size_t>(config.n_layers) * config.n_experts);
+  const int64_t rows = 10 + 5 - 1;
+  for (size_t at = 0; at < load.size(); at += static_cast<size_t>(config.n_experts)) {
+    const auto first = load.begin() + static_cast<std::ptrdiff_t>(at);
+    EXPECT_EQ(std::accumulate(first, first + config.n_experts, int64_t{0}),
+              rows * config.n_experts_per_token);
+  }
+}
+
+TEST_F(Routing, SharesTheBytesOfAStepAmongItsRows) {
+  const auto bytes_alone = [&](int n) {
+    EngineOptions options;
+    options.max_sequences = 8;
+    auto engine = Make(options);
+    for (int i = 0; i < n; ++i) Submit(*engine, MakeRequest(i, 4, 6), RoutingTrace::kNone);
+    double last = 0;
+    while (engine->busy()) {
+      for (const Event& event : engine->Step()) last = event.weight_bytes;
+    }
+    return last;
+  };
+  const double one = bytes_alone(1), eight = bytes_alone(8);
+  EXPECT_GT(one, 0);
+  EXPECT_LE(one, static_cast<double>(model_->weight_bytes()));
+  EXPECT_LT(eight, one / 2);  // all read the attention once, and share experts
+}
+
+}  // namespace
+}  // namespace octet

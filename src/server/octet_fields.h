@@ -1,0 +1,17 @@
+// Octet's own part of requests and answers, under the name "octet".
+#pragma once
+
+#include "server/answer.h"
+#include "server/json_fields.h"
+
+namespace octet {
+
+/// The object "octet" of a request; a field it does not know is a fault.
+void ReadOctetFields(JsonFields& fields, GenerationRequest& request);
+
+/// What a chunk says of one token: its place, and the rows computed for it where they are traced.
+nlohmann::ordered_json PieceExtras(const Piece& piece);
+/// What is said at the end of an answer: its speed, and in an answer that is not streamed the trace.
+nlohmann::ordered_json ChoiceExtras(const Answer& answer, const Choice& choice);
+
+}  // namespace octet
