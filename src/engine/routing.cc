@@ -60,8 +60,10 @@ TokenRouting RoutingRecorder::Row(int64_t row, int32_t position) const {
   out.experts_per_layer = static_cast<int32_t>(per_token_);
   for (int64_t layer = 0; layer < n_layers_; ++layer) {
     const int64_t at = (layer * most_rows_ + row) * per_token_;
-    out.experts.insert(out.experts.end(), experts_.begin() + at, experts_.begin() + at + per_token_);
-    out.weights.insert(out.weights.end(), weights_.begin() + at, weights_.begin() + at + per_token_);
+    out.experts.insert(out.experts.end(), experts_.begin() + at,
+                       experts_.begin() + at + per_token_);
+    out.weights.insert(out.weights.end(), weights_.begin() + at,
+                       weights_.begin() + at + per_token_);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Where the tokens of steps go: what each expert had to do, and the bytes of weights that were read.
+// Where the tokens of steps go: what each expert had to do, and the bytes of weights that were
+// read.
 #pragma once
 
 #include <atomic>

@@ -11,7 +11,8 @@ void ReadOctetFields(JsonFields& fields, GenerationRequest& request);
 
 /// What a chunk says of one token: its place, and the rows computed for it where they are traced.
 nlohmann::ordered_json PieceExtras(const Piece& piece);
-/// What is said at the end of an answer: its speed, and in an answer that is not streamed the trace.
+/// What is said at the end of an answer: its speed, and in an answer that is not streamed the
+/// trace.
 nlohmann::ordered_json ChoiceExtras(const Answer& answer, const Choice& choice);
 
 }  // namespace octet

@@ -36,7 +36,8 @@ const PageFile kFiles[] = {
 
 /// Nothing but the page's own files and this server's answers; no inline script, no HTML from text.
 constexpr std::string_view kPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; font-src 'self'; img-src 'self' "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; font-src 'self'; "
+    "img-src 'self' "
     "data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -57,7 +58,8 @@ std::string Tag(std::string_view bytes) {
 }  // namespace
 
 HttpResponse PageResponse(const HttpRequest& request) {
-  const PageFile& file = *std::ranges::find(kFiles, std::string_view(request.path), &PageFile::path);
+  const PageFile& file =
+      *std::ranges::find(kFiles, std::string_view(request.path), &PageFile::path);
   HttpResponse response;
   response.content_type = file.type;
   response.headers = {{"x-content-type-options", "nosniff"},

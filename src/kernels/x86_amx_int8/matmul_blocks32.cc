@@ -33,7 +33,8 @@ struct FloatScales {
   static constexpr int kMainBytes = 64 * C::kWords + (kMins ? 512 : 256), kTailBytes = 0;
   static constexpr Activations kActivations = Activations::kInt8Per32;
   static constexpr int kDepth = 32;
-  // 16 tokens, 14336 x 4096 on two threads: Q8_0 3.26 ms, the vector kernel 3.31; Q5_1 3.29 and 4.66.
+  // 16 tokens, 14336 x 4096 on two threads: Q8_0 3.26 ms, the vector kernel 3.31; Q5_1 3.29
+  // and 4.66.
   static constexpr int kMinTokens = 16;
 
   static void ReadToken(const ActivationBlock& x, int64_t t, StepInput* input) {
