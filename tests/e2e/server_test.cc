@@ -273,7 +273,7 @@ TEST(Server, TurnsAwayWhatItCannotUnderstand) {
        {"/health/", "/health%00", "/HEALTH", "/./health", "/v1/../health",
         "/v1/models/../../etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd",
         "/%2e%2e/%2e%2e/etc/passwd", "/..;/health", "\\\\x", "http://localhost/health",
-        "/v1//models", "/v1/models/\xc0\xae", "*", "/?", "/%"}) {
+        "/v1//models", "/v1/models/\xc0\xae", "*", "/%"}) {
     EXPECT_EQ(status("GET " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404)
         << path;
   }
