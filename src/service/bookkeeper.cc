@@ -113,6 +113,7 @@ void Bookkeeper::Progress(const Ticket& ticket, const TokenCount& tokens) {
 
 void Bookkeeper::Settle(const Ticket& ticket, const Settlement& settlement, WhenDurable done) {
   const bool failed = settlement.state == "failed";
+  const int64_t used = failed ? 0 : settlement.tokens.total();
   int64_t cost = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -122,12 +123,22 @@ void Bookkeeper::Settle(const Ticket& ticket, const Settlement& settlement, When
     auto price = of(ticket.model);
     if (price == prices_.end()) price = of("");
     if (price != prices_.end() && !failed) cost = CostNano(*price, settlement.tokens);
-    const int64_t used = failed ? 0 : settlement.tokens.total();
     if (ticket.key != 0) {
       limiter_.GiveBack(ticket.key, ticket.at_ms, ticket.reserved - used, failed);
     }
   }
-  ledger_->End(ticket.row, settlement, cost, std::move(done));
+  if (ticket.key == 0 || failed) {
+    return ledger_->End(ticket.row, settlement, cost, std::move(done));
+  }
+  // An answer whose row cannot be written is kept back: nothing was used.
+  ledger_->End(ticket.row, settlement, cost,
+               [this, used, key = ticket.key, at = ticket.at_ms, done = std::move(done)](bool ok) {
+                 if (!ok) {
+                   const std::lock_guard lock(mutex_);
+                   limiter_.GiveBack(key, at, used, true);
+                 }
+                 if (done) done(ok);
+               });
 }
 
 std::vector<LimitState> Bookkeeper::Limits(int64_t key) const {

@@ -133,6 +133,40 @@ TEST(Ledger, HasEveryAnswerOnceWhenTheServerIsKilledUnderLoad) {
   std::cout << answers.told.size() << " answers, " << rows.size() << " rows\n";
 }
 
+TEST(Ledger, KeepsBackAnswersThatCannotBeRecorded) {
+  const testing::TempFolder folder;
+  const auto accounts = folder / "accounts.db";
+  const NewApiKey made = *AddApiKey(accounts, "key", {3});
+  auto store = *AccountStore::Open(accounts, false);
+  ServerProcess server(OCTET_BINARY, {"--accounts", accounts.string(), "--threads", "1"});
+  const auto ask = [&](bool stream) {
+    const json request = {{"prompt", "Once"}, {"max_tokens", 5}, {"stream", stream}};
+    return testing::Post(server.port(), "/v1/completions", request.dump(),
+                         "Authorization: Bearer " + made.secret + "\r\n");
+  };
+  const std::string fail = " ON requests BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+  for (const std::string change : {"INSERT", "UPDATE"}) {
+    ASSERT_TRUE(store.database().Execute(("CREATE TRIGGER full BEFORE " + change + fail).c_str()));
+    for (const bool stream : {false, true}) {
+      const HttpReply reply = ask(stream);
+      // Where the row was begun in time, so was the stream, and its end is an error.
+      EXPECT_TRUE(reply.status == 503 || (stream && change == "UPDATE")) << reply.status;
+      EXPECT_NE(reply.body.find("cannot be recorded"), std::string::npos) << reply.body;
+      EXPECT_EQ(reply.body.find("[DONE]"), std::string::npos);
+      EXPECT_EQ(reply.body.find("finish_reason\":\"length"), std::string::npos);
+    }
+    ASSERT_TRUE(store.database().Execute("DROP TRIGGER full"));
+  }
+  // Nothing was used of the three requests a minute.
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ask(i % 2 == 0).status, 200) << i;
+  EXPECT_EQ(ask(false).status, 429);
+  server.Signal(SIGTERM);
+  server.Wait();
+  std::map<std::string, int> states;
+  for (const auto& [id, row] : ReadRows(accounts)) ++states[row.state];
+  EXPECT_EQ(states, (std::map<std::string, int>{{"answered", 3}, {"failed", 4}}));
+}
+
 TEST(Ledger, HoldsLimitsAgainst32ClientsOfOneKey) {
   const testing::TempFolder folder;
   const auto accounts = folder / "accounts.db";
