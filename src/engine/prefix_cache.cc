@@ -61,7 +61,7 @@ std::vector<PrefixCache::Page> PrefixCache::Pages() const {
     }
     in_use.emplace_back(depth, page(hash, entry));
   }
-  std::ranges::stable_sort(in_use, {}, [](const auto& p) { return p.first; });
+  std::ranges::sort(in_use, {}, [](const auto& p) { return std::pair(p.first, p.second.hash); });
   for (const auto& [depth, p] : in_use) pages.push_back(p);
   for (auto hash = unused_.rbegin(); hash != unused_.rend(); ++hash) {
     pages.push_back(page(*hash, entries_.at(*hash)));

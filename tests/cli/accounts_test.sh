@@ -29,13 +29,22 @@ Run "$OCTET" prices --prompt 2 --cached 1 --completion 10
 ExpectCode 0
 ExpectOutput "(other models)"
 
-"$OCTET" serve --port 0 --threads 1 --log off 2>"$folder/err" &
-server=$!
-for _ in $(seq 300); do
-  url=$(sed -n 's/^listening on //p' "$folder/err")
-  [ -z "$url" ] || break
-  sleep 0.1
-done
+# Start FLAGS…: serves on a free port; sets $server and $url.
+Start() {
+  "$OCTET" serve --port 0 --threads 1 --log off "$@" 2>"$folder/err" &
+  server=$!
+  for _ in $(seq 300); do
+    url=$(sed -n 's/^listening on //p' "$folder/err")
+    [ -z "$url" ] || break
+    sleep 0.1
+  done
+}
+Stop() {
+  kill -TERM "$server"
+  wait "$server"
+  server=
+}
+Start
 Ask() {
   Run env OCTET_URL="$url" OCTET_API_KEY="$key" python3 "$OCTET_SOURCE_DIR/examples/http/chat.py"
 }
@@ -64,9 +73,19 @@ ExpectOutput "revoked"
 sleep 2
 Ask
 ExpectErrors "not known here"
-kill -TERM "$server"
-wait "$server"
-server=
+Stop
+
+# Whoever has no key is counted by address where everybody may ask.
+Start --open
+key=
+Ask
+ExpectCode 0
+key=wrong
+Ask
+ExpectErrors "not known here"
+Stop
+Run "$OCTET" usage --csv
+ExpectOutput '"127.0.0.1",1,1,'
 
 # 1 kW at 0.36 a kWh is 0.0001 a second: a million tokens at 100/s take 10000 s.
 Run "$OCTET" cost --watts 1000 --kwh-price 0.36 --prompt-speed 1000 --completion-speed 100

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "support/http_client.h"
+#include "support/temp_folder.h"
 
 namespace octet {
 namespace {
@@ -371,18 +372,24 @@ TEST(Server, FinishesOpenAnswersWhenItDrains) {
 }
 
 TEST(Server, TellsOpenAnswersThatItStops) {
-  auto server = StartServer();
-  json request = Completion(0, 400);
-  request["stream"] = true;
-  request["ignore_eos"] = true;
-  request["n"] = 8;
-  HttpClient client(server->port());
-  client.Send(testing::PostRequest("/v1/completions", request.dump()));
-  ASSERT_TRUE(client.ReadUntil("data:"));
-  server.reset();
-  // Or they were quicker.
-  EXPECT_THAT(client.Read().body,
-              ::testing::AnyOf(HasSubstr("shutting down"), HasSubstr("[DONE]")));
+  const testing::TempFolder folder;
+  for (const std::string& accounts : {std::string(), (folder / "accounts.db").string()}) {
+    ServeOptions options;
+    options.accounts = accounts;
+    options.allow_open = true;
+    auto server = StartServer(options);
+    json request = Completion(0, 400);
+    request["stream"] = true;
+    request["ignore_eos"] = true;
+    request["n"] = 8;
+    HttpClient client(server->port());
+    client.Send(testing::PostRequest("/v1/completions", request.dump()));
+    ASSERT_TRUE(client.ReadUntil("data:"));
+    server.reset();
+    // Or they were quicker.
+    EXPECT_THAT(client.Read().body,
+                ::testing::AnyOf(HasSubstr("shutting down"), HasSubstr("[DONE]")));
+  }
 }
 
 TEST(Server, SpeaksAnthropicsLanguage) {
