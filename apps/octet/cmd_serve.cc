@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
+#include <mutex>
 
 #include "command.h"
 #include "generate_flags.h"
@@ -35,35 +37,60 @@ Status ReadKeys(const std::string& path, std::vector<std::string>& keys) {
   return Err(ErrorCode::kInvalidArgument, "{} holds no API key", path);
 }
 
-/// "-": standard error, "off": nowhere, else a file that is added to.
-Status OpenLog(const std::string& where, ServeOptions& serve) {
-  if (where == "off") return {};
-  std::shared_ptr<std::FILE> file(stderr, [](std::FILE*) {});
-  if (where != "-") {
-    std::FILE* opened = std::fopen(where.c_str(), "a");
-    if (opened == nullptr) return Err(ErrorCode::kIo, "cannot write the access log {}", where);
-    file.reset(opened, [](std::FILE* f) { std::fclose(f); });
+/// Lines at the end of a file, or on standard error ("-").
+class AccessLog {
+ public:
+  explicit AccessLog(std::string where) : where_(std::move(where)) {}
+
+  /// Again where it is open: somebody may have moved the file away.
+  Status Open() {
+    if (where_ == "-") return {};
+    File file(std::fopen(where_.c_str(), "a"), std::fclose);
+    if (!file) return Err(ErrorCode::kIo, "cannot write the access log {}", where_);
+    const std::lock_guard lock(mutex_);
+    file_ = std::move(file);
+    return {};
   }
-  serve.access_log = [file](std::string_view line) {
-    fmt::print(file.get(), "{}\n", line);
-    std::fflush(file.get());
-  };
+  void Write(std::string_view line) {
+    const std::lock_guard lock(mutex_);
+    std::FILE* const file = file_ ? file_.get() : stderr;
+    fmt::print(file, "{}\n", line);
+    std::fflush(file);
+  }
+
+ private:
+  using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+  const std::string where_;
+  std::mutex mutex_;  // guards what follows
+  File file_{nullptr, std::fclose};
+};
+
+/// "-": standard error, "off": nowhere, else a file that is added to. `out`: null for nowhere.
+Status OpenLog(const std::string& where, ServeOptions& serve, std::shared_ptr<AccessLog>& out) {
+  if (where == "off") return {};
+  const auto log = std::make_shared<AccessLog>(where);
+  OCTET_TRY(log->Open());
+  serve.access_log = [log](std::string_view line) { log->Write(line); };
+  out = log;
   return {};
 }
 
-/// Ctrl-C and SIGTERM are taken by Wait alone: threads made from now on do not see them.
-class StopSignals {
+/// Ctrl-C, SIGTERM and, where there is something to read again, SIGHUP are taken by Wait alone:
+/// threads made from now on do not see them.
+class Signals {
  public:
-  StopSignals() {
+  explicit Signals(bool with_hangup) {
     sigemptyset(&set_);
+    if (with_hangup) sigaddset(&set_, SIGHUP);
     sigaddset(&set_, SIGINT);
     sigaddset(&set_, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     signal(SIGPIPE, SIG_IGN);  // NOLINT: a client that went away is an error of one write
   }
-  void Wait() {
+  /// Until it is time to stop; calls `reload` for every SIGHUP before.
+  void Wait(const std::function<void()>& reload) {
     int got = 0;
-    sigwait(&set_, &got);
+    while (sigwait(&set_, &got), got == SIGHUP) reload();
     // The next one ends the program at once.
     pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
   }
@@ -92,8 +119,10 @@ Status SavePrefixes(Server& server, const std::string& path) {
 
 Status Serve(ServeFlags& flags) {
   if (!flags.key_file.empty()) OCTET_TRY(ReadKeys(flags.key_file, flags.serve.api_keys));
-  OCTET_TRY(OpenLog(flags.log, flags.serve));
-  StopSignals signals;
+  std::shared_ptr<AccessLog> log;
+  OCTET_TRY(OpenLog(flags.log, flags.serve, log));
+  const bool has_files = !flags.serve.tls_cert.empty() || (log && flags.log != "-");
+  Signals signals(has_files);
   OCTET_ASSIGN(const auto server, Server::Start(flags.load, flags.serve));
   const ModelInfo& info = server->info();
   WarnOfModel(info);
@@ -101,7 +130,12 @@ Status Serve(ServeFlags& flags) {
              info.name, flags.serve.parallel, info.context, info.threads, info.load_s);
   LoadPrefixes(*server, flags.prefix_cache);
   fmt::print(stderr, "listening on {}\n", server->url());
-  signals.Wait();
+  signals.Wait([&] {
+    Status status = server->ReloadTls();
+    if (status && log) status = log->Open();
+    fmt::print(stderr, "{}\n",
+               status ? "read the certificate and opened the log again" : status.error().message);
+  });
   fmt::print(stderr, "stopping: open answers have {} s to end; the signal again ends them\n",
              flags.grace_s);
   server->Drain(flags.grace_s);

@@ -56,6 +56,10 @@ class Server {
   uint16_t port() const;
   std::string url() const;  // "http://127.0.0.1:8080"
 
+  /// Reads the certificate and its key anew, for connections that come from now on; those there
+  /// were stay where the files are unfit. Nothing happens without TLS.
+  Status ReloadTls();
+
   /// Takes up the beginnings of texts that SavePrefixes kept, so that they are not computed again;
   /// how many pages. kNotFound without such a file; other errors say why it does not fit, or where
   /// it is damaged.

@@ -81,7 +81,7 @@ struct Server::Impl {
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<Bookkeeper> books;  // after http, whose thread hears of rows; null: no accounts
   std::thread thread;                 // the server's
-  const char* scheme = "http";
+  std::string tls_cert, tls_key;      // empty: plain HTTP
 
   Status Open(const ServeOptions& options);
   void WaitForConnections(Milliseconds at_most);
@@ -119,7 +119,8 @@ Status Server::Impl::Open(const ServeOptions& options) {
   };
   OCTET_ASSIGN(const HttpServerOptions http_options, HttpOptions(options));
   OCTET_ASSIGN(http, HttpServer::Listen(http_options, std::move(handle), std::move(log)));
-  scheme = http_options.tls ? "https" : "http";
+  tls_cert = options.tls_cert;
+  tls_key = options.tls_key;
   host->post = [http = http.get()](std::function<void()> task) { http->Post(std::move(task)); };
   thread = std::thread([http = http.get()] { http->Run(); });
   return {};
@@ -170,7 +171,15 @@ uint16_t Server::port() const { return impl_->http->port(); }
 std::string Server::url() const {
   const std::string& host = impl_->http->host();
   const bool is_v6 = host.find(':') != std::string::npos;
-  return fmt::format("{}://{}:{}", impl_->scheme, is_v6 ? "[" + host + "]" : host, port());
+  const char* scheme = impl_->tls_cert.empty() ? "http" : "https";
+  return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + host + "]" : host, port());
+}
+
+Status Server::ReloadTls() {
+  if (impl_->tls_cert.empty()) return {};
+  OCTET_ASSIGN(auto tls, LoadTls(impl_->tls_cert, impl_->tls_key));
+  impl_->http->Post([http = impl_->http.get(), tls = std::move(tls)] { http->ReplaceTls(tls); });
+  return {};
 }
 
 Result<int64_t> Server::LoadPrefixes(const std::filesystem::path& path) {

@@ -151,6 +151,10 @@ void HttpServer::Impl::RunPosted() {
 
 const std::string& HttpServer::host() const { return impl_->shared->options.host; }
 
+void HttpServer::ReplaceTls(std::shared_ptr<TlsContext> tls) {
+  impl_->shared->options.tls = std::move(tls);
+}
+
 int64_t HttpServer::connections() const { return impl_->shared->connections; }
 
 bool IsLoopback(const std::string& host) {

@@ -52,6 +52,9 @@ class HttpServer {
   void Post(std::function<void()> task);
   /// Of the server's thread.
   int64_t connections() const;
+  /// Of the server's thread: what connections that come from now on use. Not null, and only where
+  /// there was one.
+  void ReplaceTls(std::shared_ptr<TlsContext> tls);
 
  private:
   struct Impl;

@@ -71,6 +71,20 @@ Run bash -c "printf 'GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n' |
 ExpectCode 0
 ExpectOutput '"ok"'
 [[ "$output" != *"unexpected eof"* ]] || Fail "no close_notify"
+# A new certificate, for connections from now on; an unfit one changes nothing.
+cp "$folder/one.pem" "$folder/old.pem"
+cp "$folder/two.pem" "$folder/one.pem"
+kill -HUP "$server"
+for _ in $(seq 100); do grep -q "is not the certificate's key" "$folder/err" && break; sleep 0.05; done
+Run curl -sS --max-time 20 --cacert "$folder/old.pem" "$url/health"
+ExpectCode 0
+cp "$folder/two.key" "$folder/one.key"
+kill -HUP "$server"
+for _ in $(seq 100); do grep -q "read the certificate" "$folder/err" && break; sleep 0.05; done
+Ask "$url/health"
+ExpectCode 0
+Run curl -sS --max-time 20 --cacert "$folder/old.pem" "$url/health"
+[ "$code" -ne 0 ] || Fail "the old certificate is still used"
 kill -TERM "$server"
 wait "$server"
 code=$?
