@@ -79,6 +79,8 @@ void MetricsText(Host& host, const ExchangePtr& exchange) {
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   MetricsSources sources{host.engine.stats(), host.model.names.front(), host.connections};
   if (host.books != nullptr) sources.ledger = host.books->stats();
+  sources.expert_load = host.engine.ExpertLoad();
+  sources.n_experts = host.engine.config().n_experts;
   response.body = host.metrics.Text(sources);
   exchange->Respond(std::move(response));
 }

@@ -359,6 +359,29 @@ TEST(Server, RefusesMoreRequestsThanMayWait) {
   EXPECT_EQ(again.status, 200);
 }
 
+TEST(Server, CountsWhatItDoes) {
+  const auto server = StartServer();
+  const json usage =
+      Parsed(testing::Post(server->port(), "/v1/completions", Completion(1, 9).dump()))["usage"];
+  EXPECT_EQ(Metric(*server, "octet_generated_tokens_total"), usage["completion_tokens"]);
+  EXPECT_EQ(Metric(*server, "octet_prompt_tokens_total"), usage["prompt_tokens"]);
+  EXPECT_EQ(Metric(*server, "octet_batch_answers_sum"), usage["completion_tokens"]);
+  EXPECT_GT(Metric(*server, "process_resident_memory_bytes"), 1 << 20);
+  const json experts = Parsed(testing::Get(server->port(), "/v1/octet/experts"));
+  const int per_layer = experts["experts"], layers = experts["layers"];
+  ASSERT_GT(layers * per_layer, 0);
+  // The answer's last token is not computed.
+  const double rows = usage["total_tokens"].get<double>() - 1;
+  for (int layer = 0; layer < layers; ++layer) {
+    double of_layer = 0;
+    for (int expert = 0; expert < per_layer; ++expert) {
+      of_layer += Metric(*server, "octet_expert_rows_total{layer=\"" + std::to_string(layer) +
+                                      "\",expert=\"" + std::to_string(expert) + "\"}");
+    }
+    EXPECT_EQ(of_layer, experts["experts_per_token"].get<double>() * rows) << layer;
+  }
+}
+
 TEST(Server, FinishesOpenAnswersWhenItDrains) {
   auto server = StartServer();
   json request = Completion(0, 300);
