@@ -8,8 +8,9 @@ command -v node >/dev/null || { echo "skipped: no node"; exit 77; }
 [ -d node_modules ] || { echo "skipped: no packages; (cd tests/clients && npm ci) installs them"; exit 77; }
 
 folder=$(mktemp -d)
-export OCTET_API_KEY=key-for-tests
-"$octet" serve --port 0 --log "$folder/log" 2>"$folder/err" &
+accounts=$folder/accounts.db
+OCTET_API_KEY=$("$octet" keys add clients --accounts "$accounts" 2>/dev/null) || exit 1
+"$octet" serve --port 0 --accounts "$accounts" --log "$folder/log" 2>"$folder/err" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$folder"' EXIT
 for _ in $(seq 300); do
@@ -18,5 +19,5 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 [ -n "$OCTET_URL" ] || { cat "$folder/err"; exit 1; }
-export OCTET_URL
+export OCTET_URL OCTET_API_KEY
 node --test --test-reporter=spec clients.test.mjs
