@@ -21,7 +21,8 @@ uint64_t HeaderChecksum(const PrefixFileHeader& header) {
 }
 
 uint64_t Mix(uint64_t seed, const WeightMatrix& matrix) {
-  constexpr int64_t kLine = 64, kLines = 256;
+  // Few, as each may be a page that is read from a disk; other weights differ everywhere.
+  constexpr int64_t kLine = 64, kLines = 16;
   const int64_t size = matrix.bytes();
   const int64_t facts[] = {static_cast<int64_t>(matrix.format), matrix.rows, matrix.cols};
   seed = Checksum(std::as_bytes(std::span(facts)), seed);

@@ -31,7 +31,7 @@ struct PrefixFileHeader {
 };
 static_assert(sizeof(PrefixFileHeader) == 56);
 
-/// Reads a few megabytes of a large model.
+/// Reads 16 lines of every matrix.
 uint64_t ModelFingerprint(const Model& model);
 
 /// Writes all pages, at once or not at all; how many. `header`: without its last two fields.
