@@ -44,8 +44,10 @@ Result<Grammar> ToolGrammar(std::string_view wish) {
     // Arguments are an object whatever the schema leaves open.
     nlohmann::ordered_json schema = {{"type", "object"}};
     if (tool.contains("parameters") && tool["parameters"].is_object()) schema = tool["parameters"];
-    if (!schema.contains("type") && !schema.contains("$ref")) schema["type"] = "object";
-    auto arguments = AddSchema(schema, builder, parts);
+    const bool is_object = !schema.contains("type") || schema["type"] == "object";
+    schema["type"] = "object";
+    auto arguments = is_object ? AddSchema(schema, builder, parts)
+                               : Err(ErrorCode::kInvalidArgument, "its type is not \"object\"");
     if (!arguments) {
       return Err(ErrorCode::kInvalidArgument, "parameters of the tool \"{}\": {}",
                  tool["name"].get<std::string>(), arguments.error().message);

@@ -5,12 +5,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/request.h"
 #include "server/api_error.h"
 #include "server/generation_request.h"
+#include "server/tool_calls.h"
 #include "text/tokenizer.h"
 
 namespace octet {
@@ -26,8 +28,9 @@ struct Piece {
 
 struct Choice {
   int32_t index = 0;
-  int32_t prompt = 0;  // of the answer's prompts
-  std::string text;
+  int32_t prompt = 0;         // of the answer's prompts
+  std::string text;           // without the tools' calls
+  ToolCallReader tools;       // where the answer may call some
   std::vector<Piece> pieces;  // where log-probabilities or a trace are wanted
   std::optional<FinishReason> finish;
   std::string stop;  // the stop string that ended it
@@ -59,12 +62,16 @@ class AnswerForm {
   virtual void Begin(const Answer& answer, std::string& out) const = 0;
   virtual void Add(const Answer& answer, const Choice& choice, const Piece& piece,
                    std::string& out) const = 0;
+  /// What calls of tools have grown by; `choice.tools` has them as they are now.
+  virtual void AddCalls(const Answer& answer, const Choice& choice,
+                        std::span<const ToolDelta> deltas, std::string& out) const = 0;
   virtual void EndChoice(const Answer& answer, const Choice& choice, std::string& out) const = 0;
   virtual void End(const Answer& answer, std::string& out) const = 0;
   /// Something went wrong after the stream began.
   virtual void Fail(const ApiError& error, std::string& out) const = 0;
-  /// What ids of answers begin with.
+  /// What ids of answers begin with, and those of calls of tools.
   virtual const char* id_prefix() const = 0;
+  virtual const char* call_prefix() const { return "call_"; }
   virtual bool is_anthropic() const { return false; }
 };
 

@@ -8,6 +8,7 @@ using Json = nlohmann::ordered_json;
 
 Json StopReason(const Choice& c) {
   if (!c.finish) return nullptr;
+  if (c.tools.complete()) return "tool_use";
   switch (*c.finish) {
     case FinishReason::kLength:
     case FinishReason::kContext:
@@ -23,28 +24,58 @@ Json StopSequence(const Choice& c) { return c.stop.empty() ? Json(nullptr) : Jso
 class Messages : public AnswerForm {
  public:
   const char* id_prefix() const override { return "msg_"; }
+  const char* call_prefix() const override { return "toolu_"; }
   bool is_anthropic() const override { return true; }
 
   Json Whole(const Answer& answer) const override {
     const Choice& c = answer.choices.front();
-    return Message(answer, Json::array({{{"type", "text"}, {"text", c.text}}}));
+    Json content = Json::array();
+    if (!c.text.empty() || c.tools.calls().empty()) {
+      content.push_back({{"type", "text"}, {"text", c.text}});
+    }
+    for (const ToolCall& call : c.tools.calls()) {
+      content.push_back(Use(call, Json::parse(call.arguments, nullptr, false)));
+    }
+    return Message(answer, std::move(content));
   }
   void Begin(const Answer& answer, std::string& out) const override {
     AppendEvent({{"type", "message_start"}, {"message", Message(answer, Json::array())}}, out,
                 "message_start");
-    AppendEvent({{"type", "content_block_start"},
-                 {"index", 0},
-                 {"content_block", {{"type", "text"}, {"text", ""}}}},
-                out, "content_block_start");
+    // With tools it is not known yet what the first block is.
+    if (!answer.request.calls_tools) BeginBlock(0, {{"type", "text"}, {"text", ""}}, out);
   }
-  void Add(const Answer&, const Choice&, const Piece& piece, std::string& out) const override {
+  void Add(const Answer& answer, const Choice& c, const Piece& piece,
+           std::string& out) const override {
+    if (piece.text.empty()) return;
+    const bool first = c.text.size() == piece.text.size();
+    if (answer.request.calls_tools && first) {
+      BeginBlock(0, {{"type", "text"}, {"text", ""}}, out);
+    }
     AppendEvent({{"type", "content_block_delta"},
                  {"index", 0},
                  {"delta", {{"type", "text_delta"}, {"text", piece.text}}}},
                 out, "content_block_delta");
   }
+  /// Calls are the blocks from 0 on, as such an answer has no text.
+  void AddCalls(const Answer&, const Choice& c, std::span<const ToolDelta> deltas,
+                std::string& out) const override {
+    for (const ToolDelta& delta : deltas) {
+      if (delta.begins) {
+        if (delta.call > 0) EndBlock(delta.call - 1, out);
+        BeginBlock(delta.call, Use(c.tools.calls()[delta.call], Json::object()), out);
+      }
+      if (delta.arguments.empty()) continue;
+      AppendEvent({{"type", "content_block_delta"},
+                   {"index", delta.call},
+                   {"delta", {{"type", "input_json_delta"}, {"partial_json", delta.arguments}}}},
+                  out, "content_block_delta");
+    }
+  }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
-    AppendEvent({{"type", "content_block_stop"}, {"index", 0}}, out, "content_block_stop");
+    const size_t calls = c.tools.calls().size();
+    const bool begun = !answer.request.calls_tools || !c.text.empty() || calls > 0;
+    if (!begun) BeginBlock(0, {{"type", "text"}, {"text", ""}}, out);
+    EndBlock(calls > 0 ? calls - 1 : 0, out);
     AppendEvent({{"type", "message_delta"},
                  {"delta", {{"stop_reason", StopReason(c)}, {"stop_sequence", StopSequence(c)}}},
                  {"usage", Usage(answer)}},
@@ -58,6 +89,19 @@ class Messages : public AnswerForm {
   }
 
  private:
+  static void BeginBlock(size_t index, Json block, std::string& out) {
+    AppendEvent(
+        {{"type", "content_block_start"}, {"index", index}, {"content_block", std::move(block)}},
+        out, "content_block_start");
+  }
+  static void EndBlock(size_t index, std::string& out) {
+    AppendEvent({{"type", "content_block_stop"}, {"index", index}}, out, "content_block_stop");
+  }
+  static Json Use(const ToolCall& call, Json input) {
+    if (!input.is_object()) input = Json::object();
+    return {
+        {"type", "tool_use"}, {"id", call.id}, {"name", call.name}, {"input", std::move(input)}};
+  }
   /// Anthropic counts tokens that were read from a cache apart.
   static Json Usage(const Answer& answer) {
     const int64_t cached = answer.choices.front().finish ? answer.CachedTokens() : 0;

@@ -107,6 +107,8 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
       Choice choice;
       choice.index = static_cast<int32_t>(answer_.choices.size());
       choice.prompt = static_cast<int32_t>(p);
+      choice.tools = ToolCallReader(
+          fmt::format("{}{}_{}_", form_->call_prefix(), exchange_->record().id, choice.index));
       answer_.choices.push_back(std::move(choice));
     }
   }
@@ -134,11 +136,16 @@ ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
   last_token_.resize(open_, start_);
   for (const Choice& choice : answer_.choices) {
     Request request = prompts[static_cast<size_t>(choice.prompt)];
+    // A text that is the chat format's end may stand inside what a constraint asks for.
+    if (asked.constraint.kind != Constraint::Kind::kNone && !asked.calls_tools) {
+      request.stop_strings.clear();
+    }
     request.sampling = asked.sampling;
     request.sampling.stream = static_cast<uint64_t>(choice.index % asked.n);
     request.max_tokens = asked.max_tokens.value_or(host_.model.context);
     request.stop_strings.insert(request.stop_strings.end(), asked.stop.begin(), asked.stop.end());
     request.top_logprobs = asked.top_logprobs;
+    request.constraint = asked.constraint;
     request.priority = asked.priority;
     request.trace = asked.trace;
     request.client = exchange_->record().client;
@@ -160,7 +167,13 @@ void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now
   if (event.finish) --open_;
   if (over_) return;
   Piece piece{event.token, event.text, event.logprob, event.top_logprobs, event.routing};
-  choice.text += event.text;
+  std::vector<ToolDelta> deltas;
+  if (answer_.request.calls_tools) {
+    piece.text.clear();
+    choice.tools.Push(event.text, piece.text, deltas);
+    if (event.finish) choice.tools.Flush(piece.text);
+  }
+  choice.text += piece.text;
   if (event.token >= 0) {
     const double waited = std::chrono::duration<double>(now - last_token_[index]).count();
     ++exchange_->record().completion_tokens;
@@ -181,6 +194,7 @@ void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now
   if (answer_.request.stream && (!piece.text.empty() || (each_token && piece.token >= 0))) {
     form_->Add(answer_, choice, piece, out);
   }
+  if (answer_.request.stream && !deltas.empty()) form_->AddCalls(answer_, choice, deltas, out);
   if (each_token && !answer_.request.stream) choice.pieces.push_back(std::move(piece));
   if (event.finish) {
     choice.finish = event.finish;

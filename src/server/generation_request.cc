@@ -5,6 +5,7 @@
 #include "server/json_fields.h"
 #include "server/octet_fields.h"
 #include "server/sampling_fields.h"
+#include "server/tool_messages.h"
 
 namespace octet {
 namespace {
@@ -13,9 +14,9 @@ constexpr int64_t kMostTokens = 1 << 24;
 constexpr size_t kMostStops = 64;
 constexpr int32_t kMostLogProbs = 20;
 
-/// A message's text: a string, or parts of which all are text.
+/// A message's text: a string, or parts of which all are text or of tools.
 void ReadContent(JsonFields& fields, const nlohmann::json& message, const std::string& where,
-                 std::string& out) {
+                 std::string& out, ToolHistory& tools) {
   const auto content = message.find("content");
   if (content == message.end() || content->is_null()) return;
   if (content->is_string()) {
@@ -26,6 +27,7 @@ void ReadContent(JsonFields& fields, const nlohmann::json& message, const std::s
     return fields.Fail(where, where + ".content: expected a string or an array of text parts");
   }
   for (const nlohmann::json& part : *content) {
+    if (part.is_object() && tools.AddPart(part, out)) continue;
     const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string() &&
                          part.value("type", nlohmann::json("text")).is_string();
     const std::string type = is_text ? part.value("type", std::string("text")) : std::string();
@@ -36,11 +38,25 @@ void ReadContent(JsonFields& fields, const nlohmann::json& message, const std::s
   }
 }
 
+/// A tool's result is something the user says; one after another, and before what the user says
+/// next.
+void AddMessage(ChatMessage message, bool is_result, bool& after_result,
+                std::vector<ChatMessage>& messages) {
+  if (after_result && message.role == "user") {
+    messages.back().content += (is_result ? "\n" : "\n\n") + message.content;
+  } else {
+    messages.push_back(std::move(message));
+  }
+  after_result = messages.back().role == "user" && (is_result || after_result);
+}
+
 void ReadMessages(JsonFields& fields, GenerationRequest& request) {
   const nlohmann::json* messages = fields.Find("messages");
   if (messages == nullptr || !messages->is_array() || messages->empty()) {
     return fields.Fail("messages", "messages: expected an array of at least one message");
   }
+  ToolHistory tools;
+  bool after_result = false;
   for (size_t i = 0; i < messages->size() && fields.ok(); ++i) {
     const nlohmann::json& message = (*messages)[i];
     const std::string where = fmt::format("messages[{}]", i);
@@ -49,18 +65,34 @@ void ReadMessages(JsonFields& fields, GenerationRequest& request) {
     if (role == message.end() || !role->is_string()) {
       return fields.Fail(where, where + ".role: expected \"system\", \"user\" or \"assistant\"");
     }
-    ChatMessage& out = request.messages.emplace_back();
+    ChatMessage out;
     out.role = role->get<std::string>();
     if (out.role == "developer") out.role = "system";
-    ReadContent(fields, message, where, out.content);
-    if (message.contains("tool_calls") && !message["tool_calls"].empty()) {
-      return fields.Fail(where, where + ".tool_calls: tools are not supported");
+    ReadContent(fields, message, where, out.content, tools);
+    const nlohmann::json calls = message.value("tool_calls", nlohmann::json());
+    for (const nlohmann::json& call : calls) {
+      if (!tools.AddCall(call)) {
+        return fields.Fail(where, where + ".tool_calls: expected calls of functions");
+      }
+    }
+    if (const std::string text = tools.TakeCalls(); !text.empty()) {
+      out.content += (out.content.empty() ? "" : "\n") + text;
+    }
+    const bool is_result = out.role == "tool";
+    if (is_result) {
+      const nlohmann::json given = message.value("tool_call_id", nlohmann::json());
+      const std::string id = given.is_string() ? given.get<std::string>() : std::string();
+      if (!tools.Knows(id)) {
+        return fields.Fail(where, where + ".tool_call_id: no message before it has that call");
+      }
+      out = {"user", tools.Result(id, out.content)};
     }
     const auto prefix = message.find("prefix");
     const bool is_last = i + 1 == messages->size() && out.role == "assistant";
     if (prefix != message.end() && *prefix == true && is_last) {
       request.continue_last = true;
     }
+    AddMessage(std::move(out), is_result, after_result, request.messages);
   }
   if (!fields.ok() || request.messages.back().role != "assistant") return;
   fields.Bool("continue_final_message", request.continue_last);
@@ -95,14 +127,8 @@ void ReadCommon(JsonFields& fields, GenerationRequest& request) {
     const auto usage = options->find("include_usage");
     request.include_usage = usage != options->end() && *usage == true;
   }
-  if (const nlohmann::json* format = fields.Find("response_format")) {
-    if (!format->is_object() || format->value("type", nlohmann::json()) != "text") {
-      fields.Fail("response_format", "response_format: only {\"type\": \"text\"} is supported");
-    }
-  }
-  fields.Refuse("tools", "tools are not supported");
-  fields.Refuse("functions", "functions are not supported");
-  fields.Refuse("grammar", "grammars are not supported");
+  fields.Refuse("functions", "use tools");
+  fields.Refuse("function_call", "use tool_choice");
 }
 
 ApiResult<GenerationRequest> Finish(const JsonFields& fields, GenerationRequest request) {
@@ -228,7 +254,6 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body) {
   if (!request.max_tokens) fields.Fail("max_tokens", "max_tokens: Field required");
   fields.Texts("stop_sequences", request.stop, kMostStops);
   fields.Bool("stream", request.stream);
-  fields.Refuse("tools", "tools are not supported");
   // An answer's beginning may stand at the end of the messages.
   nlohmann::json with_prefix = body;
   auto& messages = with_prefix["messages"];
@@ -240,7 +265,8 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body) {
   if (fields.ok() && !message_fields.ok()) return tl::unexpected(message_fields.error());
   ChatMessage system{"system", {}};
   if (fields.Find("system") != nullptr) {
-    ReadContent(fields, {{"content", body["system"]}}, "system", system.content);
+    ToolHistory none;
+    ReadContent(fields, {{"content", body["system"]}}, "system", system.content, none);
     if (!system.content.empty()) request.messages.insert(request.messages.begin(), system);
   }
   return Finish(fields, std::move(request));
@@ -255,6 +281,35 @@ ApiResult<std::vector<PromptText>> ParseInputs(const nlohmann::json& body) {
   return inputs;
 }
 
+namespace {
+
+/// Items of a response's input as messages: calls of functions and their outputs have no role.
+nlohmann::json MessagesOfItems(const nlohmann::json& items) {
+  if (!items.is_array()) return items;
+  nlohmann::json messages = nlohmann::json::array();
+  bool after_call = false;
+  for (const nlohmann::json& item : items) {
+    const nlohmann::json type =
+        item.is_object() ? item.value("type", nlohmann::json()) : nlohmann::json();
+    if (type == "function_call") {
+      if (!after_call) {
+        messages.push_back({{"role", "assistant"}, {"tool_calls", nlohmann::json::array()}});
+      }
+      messages.back()["tool_calls"].push_back(item);
+    } else if (type == "function_call_output") {
+      messages.push_back({{"role", "tool"},
+                          {"tool_call_id", item.value("call_id", nlohmann::json())},
+                          {"content", item.value("output", nlohmann::json())}});
+    } else {
+      messages.push_back(item);
+    }
+    after_call = type == "function_call";
+  }
+  return messages;
+}
+
+}  // namespace
+
 ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body) {
   JsonFields fields(body);
   GenerationRequest request;
@@ -262,25 +317,16 @@ ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body) {
   ReadSampling(fields, request);
   ReadMaxTokens(fields, "max_output_tokens", request);
   fields.Bool("stream", request.stream);
-  fields.Refuse("tools", "tools are not supported");
   fields.Refuse("previous_response_id", "answers are not stored; send the whole conversation");
   fields.Refuse("conversation", "conversations are not stored; send the whole one");
   fields.Refuse("background", "answers are given while the client waits");
-  if (const nlohmann::json* text = fields.Find("text"); text != nullptr && text->is_object()) {
-    JsonFields inner(*text);
-    const nlohmann::json* format = inner.Find("format");
-    if (format != nullptr &&
-        (!format->is_object() || format->value("type", nlohmann::json()) != "text")) {
-      fields.Fail("text.format", "text.format: only {\"type\": \"text\"} is supported");
-    }
-  }
   // A text alone is the user's.
   const nlohmann::json* input = fields.Find("input");
   nlohmann::json messages = {{"messages", nlohmann::json::array()}};
   if (input != nullptr && input->is_string()) {
     messages["messages"].push_back({{"role", "user"}, {"content", *input}});
   } else if (input != nullptr) {
-    messages["messages"] = *input;
+    messages["messages"] = MessagesOfItems(*input);
   } else {
     fields.Fail("input", "input: expected a text or an array of messages");
   }

@@ -28,6 +28,8 @@ struct GenerationRequest {
   bool has_seed = false;
   std::optional<int64_t> max_tokens;  // absent: as many as the context holds
   std::vector<std::string> stop;
+  Constraint constraint = {};  // ReadAnswerShape fills it in
+  bool calls_tools = false;    // the answer may be calls of tools
   int32_t n = 1;
   int32_t top_logprobs = -1;  // as Request's
   bool stream = false;

@@ -106,8 +106,7 @@ TEST(ChatRequest, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(ChatFault(R"("logit_bias": [])"), HasSubstr("an object"));
   EXPECT_THAT(ChatFault(R"("top_logprobs": 3)"), HasSubstr("\"logprobs\": true"));
   EXPECT_THAT(ChatFault(R"("stream": "yes")"), HasSubstr("true or false"));
-  EXPECT_THAT(ChatFault(R"("tools": [{"type": "function"}])"), HasSubstr("not supported"));
-  EXPECT_THAT(ChatFault(R"("response_format": {"type": "json_object"})"), HasSubstr("text"));
+  EXPECT_THAT(ChatFault(R"("functions": [{"name": "f"}])"), HasSubstr("use tools"));
 }
 
 TEST(ChatRequest, NamesTheMessageThatIsWrong) {
@@ -122,6 +121,8 @@ TEST(ChatRequest, NamesTheMessageThatIsWrong) {
   EXPECT_THAT(fault(R"([{"role": "user", "content": 5}])"), HasSubstr("messages[0].content"));
   EXPECT_THAT(fault(R"([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}])"),
               HasSubstr("only parts of type"));
+  EXPECT_THAT(fault(R"([{"role": "tool", "tool_call_id": "c", "content": "x"}])"),
+              HasSubstr("messages[0].tool_call_id"));
   EXPECT_THAT(fault(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])"),
               HasSubstr("\"prefix\": true"));
 }

@@ -8,6 +8,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 const char* FinishName(const Choice& choice) {
+  if (choice.tools.complete()) return "tool_calls";
   const FinishReason reason = choice.finish.value_or(FinishReason::kStop);
   const bool ran_out = reason == FinishReason::kLength || reason == FinishReason::kContext ||
                        reason == FinishReason::kDeadline;
@@ -21,6 +22,8 @@ class OpenAiAnswers : public AnswerForm {
   void Fail(const ApiError& error, std::string& out) const override {
     AppendEvent(OpenAiError(error), out);
   }
+  void AddCalls(const Answer&, const Choice&, std::span<const ToolDelta>,
+                std::string&) const override {}
   void End(const Answer& answer, std::string& out) const override {
     if (answer.request.include_usage) {
       Json chunk = Head(answer, true);
@@ -67,12 +70,11 @@ class Chat : public OpenAiAnswers {
     Json whole = Head(answer, false);
     Json& choices = whole["choices"] = Json::array();
     for (const Choice& c : answer.choices) {
-      choices.push_back(
-          Ended(answer, c,
-                {{"index", c.index},
-                 {"message", {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}}},
-                 {"logprobs", LogProbs(answer, c.pieces)},
-                 {"finish_reason", FinishName(c)}}));
+      choices.push_back(Ended(answer, c,
+                              {{"index", c.index},
+                               {"message", Message(c)},
+                               {"logprobs", LogProbs(answer, c.pieces)},
+                               {"finish_reason", FinishName(c)}}));
     }
     whole["usage"] = UsageJson(answer);
     return whole;
@@ -87,11 +89,40 @@ class Chat : public OpenAiAnswers {
     Json delta = Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr);
     Chunk(answer, Grown(answer, piece, std::move(delta)), out);
   }
+  void AddCalls(const Answer& answer, const Choice& c, std::span<const ToolDelta> deltas,
+                std::string& out) const override {
+    for (const ToolDelta& delta : deltas) {
+      Json call = {{"index", delta.call}};
+      if (delta.begins) {
+        const ToolCall& begun = c.tools.calls()[delta.call];
+        call["id"] = begun.id;
+        call["type"] = "function";
+        call["function"] = {{"name", begun.name}, {"arguments", delta.arguments}};
+      } else {
+        // Mistral's client wants a name everywhere; an empty one adds nothing to the first.
+        call["function"] = {{"name", ""}, {"arguments", delta.arguments}};
+      }
+      Chunk(answer, Delta(c, {{"tool_calls", Json::array({std::move(call)})}}, nullptr, nullptr),
+            out);
+    }
+  }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
     Chunk(answer, Ended(answer, c, Delta(c, Json::object(), nullptr, FinishName(c))), out);
   }
 
  private:
+  static Json Message(const Choice& c) {
+    Json message = {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}};
+    if (c.tools.calls().empty()) return message;
+    if (c.text.empty()) message["content"] = nullptr;
+    Json& calls = message["tool_calls"] = Json::array();
+    for (const ToolCall& call : c.tools.calls()) {
+      calls.push_back({{"id", call.id},
+                       {"type", "function"},
+                       {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    }
+    return message;
+  }
   const char* ObjectName(bool chunk) const override {
     return chunk ? "chat.completion.chunk" : "chat.completion";
   }

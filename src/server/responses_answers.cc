@@ -19,7 +19,7 @@ class Responses : public AnswerForm {
     const Choice& c = answer.choices.front();
     Json response = Head(answer, RanOut(c) ? "incomplete" : "completed");
     if (RanOut(c)) response["incomplete_details"] = {{"reason", "max_output_tokens"}};
-    response["output"] = Json::array({Item(answer, "completed", Json::array({Part(c.text)}))});
+    response["output"] = Output(answer, c);
     const int64_t prompt = answer.PromptTokens(), completion = answer.CompletionTokens();
     response["usage"] = {{"input_tokens", prompt},
                          {"input_tokens_details", {{"cached_tokens", answer.CachedTokens()}}},
@@ -32,20 +32,41 @@ class Responses : public AnswerForm {
     const Json response = Head(answer, "in_progress");
     Send("response.created", {{"response", response}}, out);
     Send("response.in_progress", {{"response", response}}, out);
-    Send("response.output_item.added",
-         {{"output_index", 0}, {"item", Item(answer, "in_progress", Json::array())}}, out);
-    Json event = Place(answer);
-    event["part"] = Part("");
-    Send("response.content_part.added", event, out);
+    // With tools it is not known yet what the first item is.
+    if (!answer.request.calls_tools) BeginText(answer, out);
   }
-  void Add(const Answer& answer, const Choice&, const Piece& piece,
+  void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
+    if (piece.text.empty()) return;
+    const bool first = c.text.size() == piece.text.size();
+    if (answer.request.calls_tools && first) BeginText(answer, out);
     Json event = Place(answer);
     event["delta"] = piece.text;
     event["logprobs"] = Json::array();
     Send("response.output_text.delta", event, out);
   }
+  void AddCalls(const Answer&, const Choice& c, std::span<const ToolDelta> deltas,
+                std::string& out) const override {
+    for (const ToolDelta& delta : deltas) {
+      const ToolCall& call = c.tools.calls()[delta.call];
+      if (delta.begins) {
+        if (delta.call > 0) EndCall(c.tools.calls()[delta.call - 1], delta.call - 1, out);
+        ToolCall begun = call;
+        begun.arguments.clear();
+        Send("response.output_item.added",
+             {{"output_index", delta.call}, {"item", CallItem(begun, "in_progress")}}, out);
+      }
+      if (delta.arguments.empty()) continue;
+      Send("response.function_call_arguments.delta",
+           {{"item_id", "fc_" + call.id}, {"output_index", delta.call}, {"delta", delta.arguments}},
+           out);
+    }
+  }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
+    if (const size_t calls = c.tools.calls().size(); calls > 0) {
+      return EndCall(c.tools.calls().back(), calls - 1, out);
+    }
+    if (answer.request.calls_tools && c.text.empty()) BeginText(answer, out);
     Json text = Place(answer), part = Place(answer);
     text["text"] = c.text;
     text["logprobs"] = Json::array();
@@ -70,6 +91,36 @@ class Responses : public AnswerForm {
     Json whole = {{"type", type}, {"sequence_number", sequence_++}};
     whole.update(event);
     AppendEvent(whole, out, type);
+  }
+  void BeginText(const Answer& answer, std::string& out) const {
+    Send("response.output_item.added",
+         {{"output_index", 0}, {"item", Item(answer, "in_progress", Json::array())}}, out);
+    Json event = Place(answer);
+    event["part"] = Part("");
+    Send("response.content_part.added", event, out);
+  }
+  void EndCall(const ToolCall& call, size_t index, std::string& out) const {
+    Send("response.function_call_arguments.done",
+         {{"item_id", "fc_" + call.id},
+          {"output_index", index},
+          {"name", call.name},
+          {"arguments", call.arguments}},
+         out);
+    Send("response.output_item.done",
+         {{"output_index", index}, {"item", CallItem(call, "completed")}}, out);
+  }
+  static Json CallItem(const ToolCall& call, const char* status) {
+    return {{"id", "fc_" + call.id}, {"type", "function_call"}, {"status", status},
+            {"call_id", call.id},    {"name", call.name},       {"arguments", call.arguments}};
+  }
+  /// Calls, or else a message.
+  static Json Output(const Answer& answer, const Choice& c) {
+    Json output = Json::array();
+    for (const ToolCall& call : c.tools.calls()) output.push_back(CallItem(call, "completed"));
+    if (output.empty()) {
+      output.push_back(Item(answer, "completed", Json::array({Part(c.text)})));
+    }
+    return output;
   }
   static std::string ItemId(const Answer& answer) { return "msg_" + answer.id; }
   static Json Place(const Answer& answer) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/access.h"
+#include "server/answer_shape.h"
 #include "server/embeddings.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
@@ -28,27 +29,34 @@ void RespondJson(const ExchangePtr& exchange, const Json& json, int status = 200
 using Parse = ApiResult<GenerationRequest> (*)(const nlohmann::json&);
 using MakeForm = std::unique_ptr<AnswerForm> (*)(const Tokenizer&);
 
-void Generate(Host& host, const ExchangePtr& exchange, Parse parse, MakeForm make_form) {
+struct Reader {
+  Interface interface;
+  Parse parse;
+};
+
+void Generate(Host& host, const ExchangePtr& exchange, Reader reader, MakeForm make_form) {
   std::unique_ptr<AnswerForm> form = make_form(host.tokenizer);
   auto body = ParseBody(exchange->request().body);
-  auto request = body ? parse(*body) : tl::unexpected(body.error());
+  auto request = body ? reader.parse(*body) : tl::unexpected(body.error());
   if (!request) return exchange->Respond(ErrorResponse(request.error(), form->is_anthropic()));
+  const auto shape = ReadAnswerShape(exchange->request().body, reader.interface, *request);
+  if (!shape) return exchange->Respond(ErrorResponse(shape.error(), form->is_anthropic()));
   StartGeneration(host, exchange, *std::move(request), std::move(form));
 }
 
 void Chat(Host& host, const ExchangePtr& exchange) {
-  Generate(host, exchange, ParseChatRequest, ChatAnswers);
+  Generate(host, exchange, {Interface::kChat, ParseChatRequest}, ChatAnswers);
 }
 void Completions(Host& host, const ExchangePtr& exchange) {
-  Generate(host, exchange, ParseCompletionRequest, CompletionAnswers);
+  Generate(host, exchange, {Interface::kCompletions, ParseCompletionRequest}, CompletionAnswers);
 }
 void Messages(Host& host, const ExchangePtr& exchange) {
-  Generate(host, exchange, ParseMessagesRequest,
+  Generate(host, exchange, {Interface::kMessages, ParseMessagesRequest},
            [](const Tokenizer&) { return AnthropicAnswers(); });
 }
 
 void Responses(Host& host, const ExchangePtr& exchange) {
-  Generate(host, exchange, ParseResponsesRequest,
+  Generate(host, exchange, {Interface::kResponses, ParseResponsesRequest},
            [](const Tokenizer&) { return ResponsesAnswers(); });
 }
 

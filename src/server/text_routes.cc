@@ -102,7 +102,7 @@ Json ModelJson(const Host& host, const std::string& name) {
           {"capabilities",
            {{"completion_chat", true},
             {"completion_fim", false},
-            {"function_calling", false},
+            {"function_calling", true},
             {"fine_tuning", false},
             {"vision", false},
             {"classification", false}}},

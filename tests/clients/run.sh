@@ -10,7 +10,7 @@ command -v node >/dev/null || { echo "skipped: no node"; exit 77; }
 folder=$(mktemp -d)
 accounts=$folder/accounts.db
 OCTET_API_KEY=$("$octet" keys add clients --accounts "$accounts" 2>/dev/null) || exit 1
-"$octet" serve --port 0 --accounts "$accounts" --log "$folder/log" 2>"$folder/err" &
+"$octet" serve --port 0 --parallel 10 --ctx 2048 --accounts "$accounts" --log "$folder/log" 2>"$folder/err" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$folder"' EXIT
 for _ in $(seq 300); do
@@ -20,4 +20,4 @@ for _ in $(seq 300); do
 done
 [ -n "$OCTET_URL" ] || { cat "$folder/err"; exit 1; }
 export OCTET_URL OCTET_API_KEY
-node --test --test-reporter=spec clients.test.mjs
+node --test --test-concurrency=1 --test-reporter=spec clients.test.mjs tools.test.mjs schemas.test.mjs
