@@ -292,8 +292,10 @@ bool SchemaDocument::AreDisjoint(const SchemaJson& left, const SchemaJson& right
     for (const auto& [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
       const auto ways = one->find(key);
       if (ways == one->end() || !ways->is_array()) continue;
-      if (std::all_of(ways->begin(), ways->end(),
-                      [&](const SchemaJson& way) { return AreDisjoint(way, *other, depth + 1); })) {
+      const auto excludes = [&, whole = other](const SchemaJson& way) {
+        return AreDisjoint(way, *whole, depth + 1);
+      };
+      if (std::all_of(ways->begin(), ways->end(), excludes)) {
         return true;
       }
     }
