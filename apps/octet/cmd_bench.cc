@@ -175,6 +175,8 @@ void Add_bench(CLI::App& app) {
   sizes("--prompt-depths", b.prompt_depths, "Depths at which to take a prompt of 512 tokens");
   sizes("-d,--depths", b.depths, "Depths to decode one token at; -1: none")->capture_default_str();
   sizes("-b,--batches", b.batches, "Sequences decoding together; 0: none")->capture_default_str();
+  command->add_option("--batch-depth", b.batch_depth,
+                      "Past tokens of each sequence of a batch (0)");
   command->add_flag("--limits", flags->limits,
                     "Measure only what the machine can do: memory and arithmetic");
   command->add_option("-r,--repetitions,--repeat", b.repetitions, "Rounds over all of them")

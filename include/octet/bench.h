@@ -26,7 +26,8 @@ struct BenchOptions {
   std::vector<int64_t> prompts = {128, 512, 2048};
   std::vector<int64_t> prompt_depths = {};  // where a prompt of 512 tokens continues a text
   std::vector<int64_t> depths = {0, 4096, 16384, 32768};  // of one-token decoding
-  std::vector<int64_t> batches = {1, 2, 4, 8, 16, 32};    // sequences decoding together, at depth 0
+  std::vector<int64_t> batches = {1, 2, 4, 8, 16, 32};    // sequences decoding together
+  int64_t batch_depth = 0;                                // past tokens of each of them
   int repetitions = 5;
   double sample_s = 0.3;  // short steps are averaged over this long
   bool profile = false;   // after the rounds, once more with the time of every part taken

@@ -63,7 +63,7 @@ Result<std::vector<Measurement>> ListMeasurements(const BenchOptions& options) {
   for (const int64_t n : options.depths)
     list.push_back({BenchKind::kDecode, fmt::format("decode at {}", n), {1, 1, n}});
   for (const int64_t n : options.batches)
-    list.push_back({BenchKind::kBatch, fmt::format("batch {}", n), {n, 1, 0}});
+    list.push_back({BenchKind::kBatch, fmt::format("batch {}", n), {n, 1, options.batch_depth}});
   std::erase_if(list, [](const Measurement& m) {
     return m.shape.rows == 0 || m.shape.batch == 0 || m.shape.depth == -1;
   });

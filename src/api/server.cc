@@ -90,8 +90,12 @@ struct Server::Impl {
 
 Status Server::Impl::Open(const ServeOptions& options) {
   OCTET_ASSIGN(const ChatFormat format, model->FindChatFormat(options.chat_format));
-  engine = std::make_unique<EngineService>(std::move(model->engine),
-                                           EngineServiceOptions{options.max_waiting});
+  EngineServiceOptions service;
+  service.max_waiting = options.max_waiting;
+  service.told = [this] {
+    if (http) http->Wake();
+  };
+  engine = std::make_unique<EngineService>(std::move(model->engine), service);
   host = std::make_unique<Host>(Host{*engine,
                                      *model->tokenizer,
                                      format,
@@ -122,6 +126,9 @@ Status Server::Impl::Open(const ServeOptions& options) {
   tls_cert = options.tls_cert;
   tls_key = options.tls_key;
   host->post = [http = http.get()](std::function<void()> task) { http->Post(std::move(task)); };
+  host->post_from_sink = [http = http.get()](std::function<void()> task) {
+    http->PostQuietly(std::move(task));
+  };
   thread = std::thread([http = http.get()] { http->Run(); });
   return {};
 }

@@ -47,6 +47,10 @@ std::vector<int32_t> EndIds(const Tokenizer& tokenizer, const Request& request) 
   return ids;
 }
 
+/// Whether the next token is a matter of the sequence and its one row alone: guesses go from row to
+/// row, and constraints share what they have found out.
+bool ChoosesAlone(const Sequence& s) { return s.draft_rows == 0 && s.constraint == nullptr; }
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::Create(const Model& model, const Tokenizer& tokenizer,
@@ -239,6 +243,7 @@ std::span<const Event> Engine::Step() {
   const View<float, 2> logits =
       Forward(model_, batch, pages_.source(), {.observer = &routing_}, context);
   TracePrompts();
+  ChooseAlone(logits);
   for (int64_t r = 0; r < logits.shape[0];) {
     Sequence& s = *row_owner_[static_cast<size_t>(r)];
     const int64_t rows = 1 + s.draft_rows;
@@ -248,10 +253,12 @@ std::span<const Event> Engine::Step() {
   for (const auto& s : running_) {
     if (s->kv >= 0) pages_.Publish(*s);
   }
+  const auto now = std::chrono::steady_clock::now();
+  for (Event& event : events_) event.at = now;
   ++stats_.steps;
   stats_.last_rows = batch.rows();
   if (planned_) {
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double> seconds = now - start;
     speculator_->StepDone(static_cast<int64_t>(rooms_.size()), batch.rows(), seconds.count());
   }
   std::erase_if(running_, [](const auto& s) { return s->kv < 0; });
@@ -283,7 +290,9 @@ void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits)
     const auto row = logits[r];
     const bool last = r + 1 == logits.shape[0];
     const auto position = static_cast<int32_t>(s.length()) - 1;
-    Commit(s, {row.data, static_cast<size_t>(row.shape[0])});
+    const std::span<const float> values(row.data, static_cast<size_t>(row.shape[0]));
+    const int32_t id = ChoosesAlone(s) ? chosen_[static_cast<size_t>(first)] : Choose(s, values);
+    Commit(s, id, values);
     Event& event = events_.back();
     event.weight_bytes =
         static_cast<double>(routing_.StepBytes()) / static_cast<double>(token_.size());
@@ -299,10 +308,20 @@ void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits)
   if (events_.back().finish) events_.back().guesses = s.guesses;
 }
 
-void Engine::Commit(Sequence& s, std::span<const float> logits) {
+/// All threads choose, each for other sequences.
+void Engine::ChooseAlone(View<const float, 2> logits) {
+  chosen_.resize(row_owner_.size());
+  pool_.ParallelFor(logits.shape[0], [&](int64_t r, int) {
+    Sequence& s = *row_owner_[static_cast<size_t>(r)];
+    if (!ChoosesAlone(s)) return;
+    const auto row = logits[r];
+    chosen_[static_cast<size_t>(r)] = Choose(s, {row.data, static_cast<size_t>(row.shape[0])});
+  });
+}
+
+void Engine::Commit(Sequence& s, int32_t id, std::span<const float> logits) {
   Event& event = events_.emplace_back();
   event.request = s.id;
-  const int32_t id = Choose(s, logits);
   if (id < 0) return Finish(s, FinishReason::kError, event);
   s.tokens.push_back(id);
   event.token = id;

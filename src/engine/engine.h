@@ -127,8 +127,9 @@ class Engine {
   void AddDraftRows(Sequence& sequence);
   void TracePrompts();
   void CommitRows(Sequence& sequence, int64_t first, View<const float, 2> logits);
-  void Commit(Sequence& sequence, std::span<const float> logits);
+  void ChooseAlone(View<const float, 2> logits);
   int32_t Choose(Sequence& sequence, std::span<const float> logits);
+  void Commit(Sequence& sequence, int32_t id, std::span<const float> logits);
   Status StartConstraint(Sequence& sequence) const;
   void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event) const;
   void Finish(Sequence& sequence, FinishReason reason, Event& event);
@@ -152,6 +153,7 @@ class Engine {
 
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
   std::vector<Sequence*> row_owner_;                               // [logit_rows]
+  std::vector<int32_t> chosen_;  // [logit_rows] tokens of rows that no guess follows
   struct PromptShare {
     Sequence* sequence;
     int64_t rows;

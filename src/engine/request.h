@@ -73,6 +73,7 @@ struct Event {
   std::string stop;                        // the stop string that ended it; in the last event
   int64_t cached_tokens = 0;               // prompt tokens found computed; in the last event
   GuessCount guesses = {};                 // in the last event
+  std::chrono::steady_clock::time_point at = {};  // of the step's end, where it has a token
   /// Bytes of weights the step read, shared by all its rows: one row's part.
   double weight_bytes = 0;
   std::vector<TokenRouting> routing = {};  // computed since the event before, where it is traced

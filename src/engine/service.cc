@@ -12,6 +12,8 @@ namespace octet {
 EngineService::EngineService(std::unique_ptr<Engine> engine, const EngineServiceOptions& options)
     : engine_(std::move(engine)),
       most_open_(engine_->options().max_sequences + std::max<int64_t>(0, options.max_waiting)),
+      pace_(options.pace),
+      after_telling_(options.told),
       stats_(engine_->stats()),
       thread_([this] { Loop(); }) {}
 
@@ -146,11 +148,12 @@ void EngineService::Loop() {
 void EngineService::Accept(Inbox& inbox) {
   for (Submission& submission : inbox.submissions) {
     const uint64_t id = submission.sequence->id;
-    sinks_.emplace(id, std::move(submission.sink));
+    listeners_.emplace(id, Listener{std::move(submission.sink)});
     engine_->Submit(std::move(submission.sequence));
   }
   // Those that are over by now are not found, which is as well.
   for (const uint64_t id : inbox.cancelled) static_cast<void>(engine_->Cancel(id).has_value());
+  if (!inbox.tasks.empty()) TellHeld();  // they may take long
   for (Task& task : inbox.tasks) std::exchange(task, nullptr)(engine_.get());
   const std::lock_guard lock(mutex_);
   open_ -= static_cast<int64_t>(inbox.tasks.size());
@@ -161,8 +164,9 @@ void EngineService::Step() {
   int64_t finished = 0;
   for (const Event& event : engine_->Step()) {
     if (event.finish) ++finished;
-    Tell(event);
+    Hold(event);
   }
+  if (!engine_->busy() || std::chrono::steady_clock::now() - told_ >= pace_) TellHeld();
   const EngineStats stats = engine_->stats();
   const std::lock_guard lock(mutex_);
   stats_ = stats;
@@ -170,11 +174,26 @@ void EngineService::Step() {
   if (open_ == 0) idle_.notify_all();
 }
 
-void EngineService::Tell(const Event& event) {
-  const auto found = sinks_.find(event.request);
-  if (found == sinks_.end()) return;
-  found->second(event);
-  if (event.finish) sinks_.erase(found);
+void EngineService::Hold(const Event& event) {
+  const auto found = listeners_.find(event.request);
+  if (found == listeners_.end()) return;
+  std::vector<Event>& held = found->second.held;
+  if (held.empty()) held_.push_back(event.request);
+  held.push_back(event);
+}
+
+void EngineService::TellHeld() {
+  told_ = std::chrono::steady_clock::now();
+  for (const uint64_t request : held_) {
+    const auto found = listeners_.find(request);
+    Listener& listener = found->second;
+    const bool last = listener.held.back().finish.has_value();
+    listener.sink(listener.held);
+    listener.held.clear();
+    if (last) listeners_.erase(found);
+  }
+  if (!held_.empty() && after_telling_) after_telling_();
+  held_.clear();
 }
 
 /// Ends everything: no thread may wait for an answer that never comes.
@@ -187,19 +206,21 @@ void EngineService::Fail(const std::string& why, Inbox& taken) {
   }
   for (Inbox* each : {&taken, &inbox}) {
     for (Submission& s : each->submissions) {
-      if (s.sequence) sinks_.emplace(s.sequence->id, std::move(s.sink));
+      if (s.sequence) listeners_.emplace(s.sequence->id, Listener{std::move(s.sink)});
     }
     for (const Task& task : each->tasks) {
       if (task) task(nullptr);
     }
   }
-  Event event;
-  event.finish = FinishReason::kCancelled;
-  for (const auto& [id, sink] : sinks_) {
-    event.request = id;
-    sink(event);
+  TellHeld();
+  for (const auto& [id, listener] : listeners_) {
+    std::vector<Event> events(1);
+    events.front().request = id;
+    events.front().finish = FinishReason::kCancelled;
+    listener.sink(events);
   }
-  sinks_.clear();
+  listeners_.clear();
+  if (after_telling_) after_telling_();
   const std::lock_guard lock(mutex_);
   open_ = 0;
   idle_.notify_all();

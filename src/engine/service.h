@@ -1,6 +1,7 @@
 // An engine that many threads ask: one thread of its own computes, the others hand in and are told.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,11 @@ namespace octet {
 struct EngineServiceOptions {
   /// Requests that may wait beside the max_sequences that run.
   int64_t max_waiting = 128;
+  /// Events of steps that follow each other faster are told together, this late at most: waking
+  /// those who listen costs more than the steps of a small model.
+  std::chrono::microseconds pace{8000};
+  /// Called on the service's thread when all sinks that have something to hear were called.
+  std::function<void()> told = {};
 };
 
 /// Why a request was not taken.
@@ -32,9 +38,9 @@ struct Refusal {
   std::string message;
 };
 
-/// Hears every event of one request, in order, on the service's thread, the last one with `finish`
-/// set; must be quick and must not call the service.
-using EventSink = std::function<void(const Event& event)>;
+/// Hears the events of one request, in order, some at a time, on the service's thread, the last one
+/// with `finish` set; may take them; must be quick and must not call the service.
+using EventSink = std::function<void(std::vector<Event>& events)>;
 
 /// All members may be called from any thread, but not from a sink.
 class EngineService {
@@ -92,12 +98,23 @@ class EngineService {
   void Loop();
   void Accept(Inbox& inbox);
   void Step();
-  void Tell(const Event& event);
+  void Hold(const Event& event);
+  void TellHeld();
   void Fail(const std::string& why, Inbox& taken);
 
   const std::unique_ptr<Engine> engine_;  // const members from any thread, the rest from thread_
   const int64_t most_open_;
-  std::unordered_map<uint64_t, EventSink> sinks_;  // of thread_
+  const std::chrono::microseconds pace_;
+  const std::function<void()> after_telling_;
+
+  // Of thread_: who listens, and what they have not heard yet.
+  struct Listener {
+    EventSink sink;
+    std::vector<Event> held = {};
+  };
+  std::unordered_map<uint64_t, Listener> listeners_;
+  std::vector<uint64_t> held_;  // requests with such events
+  std::chrono::steady_clock::time_point told_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_, idle_;

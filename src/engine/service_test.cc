@@ -14,11 +14,14 @@ using testing::EngineTest;
 class Listener {
  public:
   EventSink Sink() {
-    return [this](const Event& event) {
+    return [this](const std::vector<Event>& events) {
       const std::lock_guard lock(mutex_);
-      EXPECT_FALSE(answer_.finish) << "an event after the last";
-      if (event.token >= 0) answer_.ids.push_back(event.token);
-      answer_.finish = event.finish;
+      ++calls_;
+      for (const Event& event : events) {
+        EXPECT_FALSE(answer_.finish) << "an event after the last";
+        if (event.token >= 0) answer_.ids.push_back(event.token);
+        answer_.finish = event.finish;
+      }
       changed_.notify_all();
     };
   }
@@ -32,7 +35,13 @@ class Listener {
     changed_.wait(lock, [&] { return answer_.ids.size() >= n || answer_.finish; });
   }
 
+  int64_t calls() {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+
  private:
+  int64_t calls_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   Answer answer_;
@@ -70,6 +79,19 @@ TEST_F(ServiceTest, AnswersManyThreadsAsIfEachWereAlone) {
   EXPECT_EQ(stats.finished, kThreads);
   EXPECT_EQ(stats.waiting + stats.running, 0);
   EXPECT_EQ(stats.free_pages + stats.unused_prefix_pages, stats.pages);
+}
+
+TEST_F(ServiceTest, TellsEventsOfFastStepsTogether) {
+  EngineOptions options;
+  EngineService slow(Make(options), {.pace = std::chrono::hours(1)});
+  EngineService prompt(Make(options), {.pace = std::chrono::microseconds(0)});
+  Listener together, single;
+  ASSERT_TRUE(slow.Submit(MakeRequest(0, 10, 30), together.Sink()));
+  ASSERT_TRUE(prompt.Submit(MakeRequest(0, 10, 30), single.Sink()));
+  // Nothing is held back once there is no further step; the first step's event may be told alone.
+  EXPECT_EQ(together.Wait().ids, single.Wait().ids);
+  EXPECT_LE(together.calls(), 2);
+  EXPECT_EQ(single.calls(), 30);
 }
 
 TEST_F(ServiceTest, TakesNoMoreThanFitTheQueue) {
@@ -151,7 +173,7 @@ TEST_F(ServiceTest, RefusesOnceItHasStopped) {
   service.Stop();
   listener.Wait();
   service.Cancel(*id);
-  const auto refused = service.Submit(MakeRequest(1), [](const Event&) {});
+  const auto refused = service.Submit(MakeRequest(1), [](const std::vector<Event>&) {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, Refusal::Kind::kDraining);
 }

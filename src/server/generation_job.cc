@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "server/accounting.h"
 
@@ -30,7 +31,8 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   ApiResult<void> Prepare(GenerationRequest request, std::vector<Request>& prompts);
   ApiResult<void> Admit();
   ApiResult<void> Submit(const std::vector<Request>& prompts);
-  void Hear(size_t choice, const Event& event, Clock::time_point now);
+  void HearAll(size_t choice, std::vector<Event>& events);
+  void Hear(size_t choice, const Event& event);
   void Finish(std::string out);
   void Refuse(const ApiError& error);
   void Cancel();
@@ -151,9 +153,10 @@ ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
     request.client = exchange_->record().client;
     if (host_.request_timeout.count() > 0) request.deadline = start_ + host_.request_timeout;
     auto hear = [self = shared_from_this(),
-                 index = static_cast<size_t>(choice.index)](const Event& event) {
-      // Timed here: the server's thread hears several steps at once when it is busy.
-      self->host_.post([self, index, event, now = Clock::now()] { self->Hear(index, event, now); });
+                 index = static_cast<size_t>(choice.index)](std::vector<Event>& events) {
+      self->host_.post_from_sink([self, index, events = std::exchange(events, {})]() mutable {
+        self->HearAll(index, events);
+      });
     };
     const auto id = host_.engine.Submit(std::move(request), std::move(hear));
     if (!id) return tl::unexpected(RefusalError(id.error()));
@@ -162,7 +165,22 @@ ApiResult<void> GenerationJob::Submit(const std::vector<Request>& prompts) {
   return {};
 }
 
-void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now) {
+/// Texts that came together are sent as one, where nobody asks for single tokens.
+void GenerationJob::HearAll(size_t index, std::vector<Event>& events) {
+  const GenerationRequest& asked = answer_.request;
+  const bool together =
+      asked.stream && asked.top_logprobs < 0 && asked.trace == RoutingTrace::kNone;
+  std::string text;
+  for (Event& event : events) {
+    if (together) {
+      text += event.text;
+      event.text = &event == &events.back() ? std::move(text) : std::string();
+    }
+    Hear(index, event);
+  }
+}
+
+void GenerationJob::Hear(size_t index, const Event& event) {
   Choice& choice = answer_.choices[index];
   if (event.finish) --open_;
   if (over_) return;
@@ -175,7 +193,7 @@ void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now
   }
   choice.text += piece.text;
   if (event.token >= 0) {
-    const double waited = std::chrono::duration<double>(now - last_token_[index]).count();
+    const double waited = std::chrono::duration<double>(event.at - last_token_[index]).count();
     ++exchange_->record().completion_tokens;
     if (choice.tokens++ == 0) {
       host_.metrics.FirstToken(waited);
@@ -183,8 +201,8 @@ void GenerationJob::Hear(size_t index, const Event& event, Clock::time_point now
     } else {
       host_.metrics.NextToken(waited);
     }
-    last_token_[index] = now;
-    choice.last_token_s = std::chrono::duration<double>(now - start_).count();
+    last_token_[index] = event.at;
+    choice.last_token_s = std::chrono::duration<double>(event.at - start_).count();
     if (choice.tokens == 1) choice.first_token_s = choice.last_token_s;
     choice.weight_bytes += event.weight_bytes;
   }

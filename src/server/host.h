@@ -37,6 +37,8 @@ struct Host {
   std::chrono::seconds request_timeout{0};  // 0: none
   /// Runs a function on the server's thread; may be called from any.
   std::function<void(std::function<void()>)> post;
+  /// The same for sinks of the engine: once all of them were called.
+  std::function<void(std::function<void()>)> post_from_sink = {};
   Metrics metrics = {};
   int64_t connections = 0;
   Bookkeeper* books = nullptr;  // null: no accounts

@@ -133,11 +133,19 @@ void HttpServer::Stop() {
 }
 
 void HttpServer::Post(std::function<void()> task) {
+  PostQuietly(std::move(task));
+  Wake();
+}
+
+void HttpServer::PostQuietly(std::function<void()> task) {
   Impl& impl = *impl_;
   const std::lock_guard lock(impl.mutex);
   impl.posted.push_back(std::move(task));
-  // A step of the engine posts once for every answer: they are run together.
-  if (impl.posted.size() == 1) asio::post(impl.context, [&impl] { impl.RunPosted(); });
+}
+
+void HttpServer::Wake() {
+  Impl& impl = *impl_;
+  asio::post(impl.context, [&impl] { impl.RunPosted(); });
 }
 
 void HttpServer::Impl::RunPosted() {

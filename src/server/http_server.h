@@ -50,6 +50,9 @@ class HttpServer {
   void Stop();
   /// Any thread: runs a function on the server's.
   void Post(std::function<void()> task);
+  /// The same at the next Post or Wake: many functions, and the server's thread is woken once.
+  void PostQuietly(std::function<void()> task);
+  void Wake();
   /// Of the server's thread.
   int64_t connections() const;
   /// Of the server's thread: what connections that come from now on use. Not null, and only where

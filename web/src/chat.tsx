@@ -204,10 +204,10 @@ function Empty() {
       <p>
         {model.value ? (
           <>
-            <b>{model.value.id}</b> answers on this machine. What you write stays between it and this browser.
+            <b>{model.value.id}</b> answers on your own server. Conversations are kept in this browser alone.
           </>
         ) : (
-          'What you write stays between this browser and the server.'
+          'Conversations are kept in this browser alone.'
         )}
       </p>
       <ul class="ideas">
