@@ -46,7 +46,8 @@ Status Run(Flags& flags) {
 }  // namespace
 
 void Add_load(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("load", "Ask a server for many chats at once, and time it");
+  CLI::App* command =
+      app.add_subcommand("load", "Ask a server for many chats at once, and time it");
   auto flags = std::make_shared<Flags>();
   LoadTestOptions& o = flags->options;
   command->add_option("url", o.url, "Address of the server (http://127.0.0.1:8080)");

@@ -1,4 +1,5 @@
-// Load for a server with OpenAI's interface: many chats at once, timed. Guide: docs/guides/serve.md.
+// Load for a server with OpenAI's interface: many chats at once, timed. Guide:
+// docs/guides/serve.md.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ struct LoadReport {
   int64_t error_count() const;
 };
 
-/// Keeps `concurrent` chats streaming until the time is over. Errors of single requests are counted;
-/// kIo when the server cannot be reached at all. `progress` hears once a second.
+/// Keeps `concurrent` chats streaming until the time is over. Errors of single requests are
+/// counted; kIo when the server cannot be reached at all. `progress` hears once a second.
 Result<LoadReport> RunLoad(const LoadTestOptions& options,
                            const std::function<void(const std::string&)>& progress = {});
 

@@ -26,8 +26,8 @@ struct LoadAnswer {
   Clock::time_point sent, first, last;
   int64_t pieces = 0;  // events with text
   int64_t tokens = 0, prompt_tokens = 0;
-  std::string error;         // its kind; empty: none
-  std::vector<float> gaps;   // seconds between pieces
+  std::string error;        // its kind; empty: none
+  std::vector<float> gaps;  // seconds between pieces
 };
 
 class LoadStream {

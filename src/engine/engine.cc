@@ -117,8 +117,40 @@ Status Engine::CheckRequest(const Request& request) const {
     return Err(ErrorCode::kInvalidArgument, "top_logprobs is {}, expected -1 (none) to {}",
                request.top_logprobs, vocab_size);
   }
+  OCTET_TRY(CheckExperts(request.experts));
+  if (request.session != 0 && request.experts.any()) {
+    return Err(ErrorCode::kInvalidArgument,
+               "a session's requests choose experts as the model does");
+  }
   for (const std::string& stop : request.stop_strings) {
     if (stop.empty()) return Err(ErrorCode::kInvalidArgument, "a stop string is empty");
+  }
+  return {};
+}
+
+Status Engine::CheckExperts(const ExpertControls& experts) const {
+  const ModelConfig& config = model_.config();
+  constexpr int64_t kMaskBits = 64;
+  if (!experts.any()) return {};
+  if (!config.is_moe()) {
+    return Err(ErrorCode::kInvalidArgument, "the model is dense: it has no experts to choose");
+  }
+  if (experts.top_k < 0 || experts.top_k > config.n_experts) {
+    return Err(ErrorCode::kInvalidArgument, "{} experts a token, but the model has {}",
+               experts.top_k, config.n_experts);
+  }
+  if (experts.without.empty()) return {};
+  if (static_cast<int64_t>(experts.without.size()) != config.n_layers ||
+      config.n_experts > kMaskBits) {
+    return Err(ErrorCode::kInvalidArgument,
+               "masked experts of {} layers, expected {} layers of at most {} experts",
+               experts.without.size(), config.n_layers, kMaskBits);
+  }
+  const uint64_t all =
+      config.n_experts == kMaskBits ? ~uint64_t{0} : (uint64_t{1} << config.n_experts) - 1;
+  for (size_t layer = 0; layer < experts.without.size(); ++layer) {
+    if ((experts.without[layer] & all) != all) continue;
+    return Err(ErrorCode::kInvalidArgument, "all experts of layer {} are masked; leave one", layer);
   }
   return {};
 }
@@ -237,7 +269,10 @@ std::span<const Event> Engine::Step() {
   if (token_.empty()) return events_;
 
   Arena::Scope scope(scratch_);
-  const Batch batch{token_, position_, sequence_, logit_rows_};
+  Batch batch{token_, position_, sequence_, logit_rows_};
+  if (std::ranges::any_of(controls_, [](const auto* c) { return c != nullptr; })) {
+    batch.controls = controls_;
+  }
   routing_.BeginStep(std::ranges::any_of(
       running_, [](const auto& s) { return s->request.trace != RoutingTrace::kNone; }));
   const View<float, 2> logits =

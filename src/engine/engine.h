@@ -112,6 +112,7 @@ class Engine {
   Status CheckRequest(const Request& request) const;
   Status CheckSession(int64_t session) const;
   PrefixFileHeader PrefixHeader() const;
+  Status CheckExperts(const ExpertControls& experts) const;
   template <class Reason>
   void FinishWhere(Reason reason_of);
   void ExpireDeadlines();
@@ -152,6 +153,7 @@ class Engine {
   EngineStats stats_;  // the counters
 
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
+  std::vector<const ExpertControls*> controls_;                    // [rows]
   std::vector<Sequence*> row_owner_;                               // [logit_rows]
   std::vector<int32_t> chosen_;  // [logit_rows] tokens of rows that no guess follows
   struct PromptShare {

@@ -63,7 +63,7 @@ class PageManager {
   };
   bool UsesPrefixes(const Sequence& sequence) const {
     return prefixes_.has_value() && sequence.request.session == 0 &&
-           sequence.request.trace != RoutingTrace::kPrompt;
+           sequence.request.trace != RoutingTrace::kPrompt && !sequence.request.experts.any();
   }
   std::span<const int32_t> PageTokens(const Sequence& sequence, int64_t page) const;
   /// Shares the next page of the sequence's beginning, if it is in the cache. `end`: tokens past

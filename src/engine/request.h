@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/batch.h"
 #include "octet/constraint.h"
 #include "octet/generation.h"
 #include "sample/options.h"
@@ -39,6 +40,8 @@ struct Request {
   int64_t session = 0;
 
   RoutingTrace trace = RoutingTrace::kNone;
+  /// Its prompt is not shared with other requests then.
+  ExpertControls experts = {};
   int32_t priority = 0;  // higher ones are begun first, and keep their pages longer
   std::string client;    // who asks: among equal priorities clients share the machine evenly
   /// When nobody waits for the answer any more: it ends within one step of it.
@@ -49,7 +52,7 @@ struct Request {
 struct TokenRouting {
   int32_t position = 0;           // of the token in its sequence, prompt included
   int32_t experts_per_layer = 0;  // k
-  std::vector<int32_t> experts;   // [layers * k], best first in each
+  std::vector<int32_t> experts;   // [layers * k], best first in each; -1: none
   std::vector<float> weights;     // [layers * k], of each layer summing to 1
 };
 

@@ -34,14 +34,14 @@ class RoutingRecorder : public Observer {
   std::vector<int64_t> Load() const;
 
  private:
-  const int64_t n_layers_, n_experts_, per_token_;
+  const int64_t n_layers_, n_experts_;
   int64_t shared_bytes_ = 0;           // read in every step
   std::vector<int64_t> expert_bytes_;  // [n_layers * n_experts]
   std::vector<std::atomic<int64_t>> load_;
   std::vector<int64_t> counts_;  // of one layer's rows [n_experts]
   int64_t step_bytes_ = 0;
   bool keep_rows_ = false;
-  std::vector<int32_t> experts_;  // [n_layers, most_rows, per_token] of the last step
+  std::vector<int32_t> experts_;  // [n_layers, most_rows, n_experts] of the last step, -1: none
   std::vector<float> weights_;
   const int64_t most_rows_;
 };

@@ -112,5 +112,91 @@ TEST_F(Routing, SharesTheBytesOfAStepAmongItsRows) {
   EXPECT_LT(eight, one / 2);  // all read the attention once, and share experts
 }
 
+ExpertControls Controls(int i, const ModelConfig& config) {
+  ExpertControls controls;
+  if (i % 4 != 0) controls.top_k = 1 + i % static_cast<int32_t>(config.n_experts);
+  if (i % 3 == 1) controls.without.assign(static_cast<size_t>(config.n_layers), 1u << (i % 4));
+  return controls;
+}
+
+TEST_F(Routing, UnderControlsIsTheSameAloneAndAmongOtherControls) {
+  constexpr int kRequests = 12;
+  const auto request = [&](int i) {
+    Request r = MakeRequest(i, 20, 15);
+    r.experts = Controls(i, model_->config());
+    return r;
+  };
+  std::vector<std::vector<int32_t>> alone;
+  {
+    auto engine = Make();
+    for (int i = 0; i < kRequests; ++i) alone.push_back(Run(*engine, request(i)).ids);
+  }
+  EngineOptions options;
+  options.max_sequences = 5;
+  options.max_batch_tokens = 24;
+  options.page_tokens = 8;
+  options.keep_prefixes = true;
+  auto engine = Make(options);
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < kRequests; ++i) {
+    const auto id = engine->Submit(request(i));
+    ASSERT_TRUE(id) << id.error().message;
+    ids.push_back(*id);
+  }
+  auto answers = RunAll(*engine);
+  for (size_t i = 0; i < kRequests; ++i) EXPECT_EQ(answers[ids[i]].ids, alone[i]) << i;
+}
+
+TEST_F(Routing, UnderControlsNeitherTakesNorLeavesPrefixes) {
+  EngineOptions options;
+  options.page_tokens = 8;
+  options.keep_prefixes = true;
+  auto engine = Make(options);
+  const auto plain = Run(*engine, MakeRequest(1, 40, 10));
+  Request one = MakeRequest(1, 40, 10);
+  one.experts.top_k = 1;
+  const auto first = Run(*engine, one);
+  EXPECT_EQ(first.cached_tokens, 0);
+  EXPECT_EQ(Run(*engine, one).ids, first.ids);
+  EXPECT_NE(first.ids, plain.ids);
+  EXPECT_EQ(Run(*engine, MakeRequest(1, 40, 10)).ids, plain.ids);
+}
+
+TEST_F(Routing, KeepsToItsControls) {
+  const ModelConfig& config = model_->config();
+  auto engine = Make();
+  Request request = MakeRequest(0, 10, 5);
+  request.experts.top_k = 3;
+  request.experts.without.assign(static_cast<size_t>(config.n_layers), 0b11);
+  const int32_t expected = std::min<int32_t>(3, static_cast<int32_t>(config.n_experts) - 2);
+  const uint64_t id = Submit(*engine, request, RoutingTrace::kPrompt);
+  const Trace trace = RunTraced(*engine)[id];
+  for (const auto& [position, row] : trace) {
+    EXPECT_EQ(row.experts_per_layer, expected);
+    for (const int32_t expert : row.experts) EXPECT_GE(expert, 2);
+  }
+}
+
+TEST_F(Routing, OfTheModelsOwnKChangesNothing) {
+  auto engine = Make();
+  Request request = MakeRequest(1, 10, 20);
+  const auto plain = Run(*engine, request);
+  request.experts.top_k = static_cast<int32_t>(model_->config().n_experts_per_token);
+  EXPECT_EQ(Run(*engine, request).ids, plain.ids);
+}
+
+TEST_F(Routing, RefusesControlsThatLeaveNoExpert) {
+  const ModelConfig& config = model_->config();
+  auto engine = Make();
+  Request request = MakeRequest(0);
+  request.experts.top_k = static_cast<int32_t>(config.n_experts) + 1;
+  EXPECT_FALSE(engine->Submit(request));
+  request.experts.top_k = 0;
+  request.experts.without.assign(static_cast<size_t>(config.n_layers), ~uint64_t{0});
+  EXPECT_FALSE(engine->Submit(request));
+  request.experts.without.assign(1, 1);
+  EXPECT_FALSE(engine->Submit(request));
+}
+
 }  // namespace
 }  // namespace octet

@@ -83,6 +83,7 @@ void Engine::BuildBatch() {
   token_.clear();
   position_.clear();
   sequence_.clear();
+  controls_.clear();
   logit_rows_.clear();
   row_owner_.clear();
   int64_t decoding = 0;
@@ -150,6 +151,7 @@ void Engine::AddRows(Sequence& s, int64_t count) {
     token_.push_back(s.tokens[static_cast<size_t>(s.computed)]);
     position_.push_back(static_cast<int32_t>(s.computed));
     sequence_.push_back(s.kv);
+    controls_.push_back(s.request.experts.any() ? &s.request.experts : nullptr);
     ++s.computed;
   }
   if (s.pending() > 0) return;
@@ -165,6 +167,7 @@ void Engine::AddDraftRows(Sequence& s) {
     token_.push_back(s.draft[static_cast<size_t>(i)].id);
     position_.push_back(static_cast<int32_t>(s.computed + i));
     sequence_.push_back(s.kv);
+    controls_.push_back(s.request.experts.any() ? &s.request.experts : nullptr);
   }
 }
 

@@ -35,6 +35,8 @@ struct LayerActs {
   TileActs tiles;
 };
 
-LayerActs AllocateLayerActs(const ModelConfig& config, int64_t rows, Arena& arena);
+/// `most_choices`: experts a token, where that is more than the model's.
+LayerActs AllocateLayerActs(const ModelConfig& config, int64_t rows, Arena& arena,
+                            int64_t most_choices = 0);
 
 }  // namespace octet

@@ -1,5 +1,6 @@
 #include "model/forward.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -27,6 +28,14 @@ std::span<AttentionSegment> MakeSegments(const Batch& batch, Arena& arena) {
     }
   }
   return {segments, static_cast<size_t>(n)};
+}
+
+int64_t MostChoices(const Batch& batch) {
+  int64_t most = 0;
+  for (const ExpertControls* controls : batch.controls) {
+    if (controls != nullptr) most = std::max<int64_t>(most, controls->top_k);
+  }
+  return most;
 }
 
 View<float, 2> GatherRows(View<const float, 2> h, std::span<const int32_t> rows, Arena& arena) {
@@ -58,8 +67,10 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
       MakeRopeTable(batch.position, config.head_dim, config.rope_theta, config.rope_scale, context);
   const std::span<AttentionSegment> segments = MakeSegments(batch, context.scratch);
   LayerActs own;
-  if (options.tape == nullptr) own = AllocateLayerActs(config, rows, context.scratch);
-  StepInput step{config, rope, options.observer};
+  if (options.tape == nullptr) {
+    own = AllocateLayerActs(config, rows, context.scratch, MostChoices(batch));
+  }
+  StepInput step{config, rope, options.observer, batch.controls};
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {
     step.layer = layer;
     for (AttentionSegment& segment : segments)

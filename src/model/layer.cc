@@ -38,6 +38,20 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   Observe(step, "attn_out", acts.attn_out);
 }
 
+/// This layer's rules for the router [T]; empty where every row goes as the model does.
+std::span<const RouteRule> Rules(const StepInput& step, Arena& arena) {
+  auto* rules = arena.Allocate<RouteRule>(static_cast<int64_t>(step.controls.size()));
+  for (size_t t = 0; t < step.controls.size(); ++t) {
+    const ExpertControls* controls = step.controls[t];
+    rules[t] = {static_cast<int32_t>(step.config.n_experts_per_token), 0};
+    if (controls == nullptr) continue;
+    if (controls->top_k > 0) rules[t].k = controls->top_k;
+    if (!controls->without.empty())
+      rules[t].without = controls->without[static_cast<size_t>(step.layer)];
+  }
+  return {rules, step.controls.size()};
+}
+
 void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& acts,
                 Context& context) {
   // The router always runs in float: a rounding there can flip an expert.
@@ -47,11 +61,12 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   const LinearTask router{&weights.router, acts.ffn_in, acts.router_logits};
   TimedLinear(StepPart::kRouter, {&router, 1}, exact);
   Observe(step, "router_logits", acts.router_logits);
-  Route(acts.router_logits, weights.router_bias, acts.experts, acts.gate_weights, context);
+  Arena::Scope scope(context.scratch);
+  Route(acts.router_logits, weights.router_bias, acts.experts, acts.gate_weights, context,
+        Rules(step, context.scratch));
   if (step.observer != nullptr)
     step.observer->OnRouting(step.layer, acts.experts, acts.gate_weights);
 
-  Arena::Scope scope(context.scratch);
   const ExpertPlan plan =
       MakeExpertPlan(acts.experts, acts.gate_weights, step.config.n_experts, context.scratch);
   ExpertFfn(acts.ffn_in, weights.experts, plan, acts.expert, acts.ffn_out, context);

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "model/activations.h"
+#include "model/batch.h"
 #include "model/observer.h"
 #include "model/weights.h"
 #include "ops/attention.h"
@@ -16,7 +17,8 @@ namespace octet {
 struct StepInput {
   const ModelConfig& config;
   const RopeTable& rope;
-  Observer* observer;  // may be null
+  Observer* observer;                                    // may be null
+  std::span<const ExpertControls* const> controls = {};  // as Batch's
   int32_t layer = 0;
 };
 

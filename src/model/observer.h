@@ -21,7 +21,8 @@ class Observer {
   virtual void OnActivation(const char* name, int32_t layer, View<const float, 2> value) {
     (void)name, (void)layer, (void)value;
   }
-  /// Chosen experts, best first [T, k], and their weights, which sum to 1.
+  /// Chosen experts, best first [T, k], and their weights, which sum to 1. Rows under
+  /// ExpertControls may have fewer: -1 then.
   virtual void OnRouting(int32_t layer, View<const int32_t, 2> experts,
                          View<const float, 2> weights) {
     (void)layer, (void)experts, (void)weights;

@@ -27,8 +27,9 @@ void Combine(View<const float, 2> y, const ExpertPlan& plan, View<float, 2> out,
   auto* rows = context.scratch.Allocate<const float*>(out.shape[0] * k);
   ForEachRow(out.shape[0], d * k, context, [&](int64_t t) {
     const float** of_row = rows + t * k;
-    for (int64_t j = 0; j < k; ++j) of_row[j] = y[plan.slot_of[t][j]].data;
-    context.kernels.sum->sum({out[t].data, false, of_row, plan.weight[t].data, k, d});
+    int64_t n = 0;  // choices are in order, those there are not at the end
+    for (; n < k && plan.slot_of[t][n] >= 0; ++n) of_row[n] = y[plan.slot_of[t][n]].data;
+    context.kernels.sum->sum({out[t].data, false, of_row, plan.weight[t].data, n, d});
   });
 }
 
@@ -64,9 +65,10 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
     return;
   }
   Arena::Scope scope(context.scratch);
-  Gather(x, plan, acts.x, context);
-
   const auto n_experts = static_cast<int64_t>(experts.size());
+  const int64_t slots = plan.offset[n_experts];
+  Gather(x, plan, acts.x.Rows(0, slots), context);
+
   auto* tasks = context.scratch.Allocate<LinearTask>(2 * n_experts);
   int64_t n = 0;
   for (int64_t e = 0; e < n_experts; ++e) {
@@ -77,7 +79,7 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
   }
   TimedLinear(StepPart::kUpGate, {tasks, static_cast<size_t>(n)}, context);
   KeepGate(acts, context);
-  SwiGlu(acts.hidden, acts.up, context);
+  SwiGlu(acts.hidden.Rows(0, slots), acts.up.Rows(0, slots), context);
   n = 0;
   for (int64_t e = 0; e < n_experts; ++e) {
     const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;

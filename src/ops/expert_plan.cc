@@ -13,7 +13,9 @@ ExpertPlan MakeExpertPlan(View<const int32_t, 2> experts, View<const float, 2> w
   auto slot_of = arena.Matrix<int32_t>(rows, k);
   std::fill(offset.begin(), offset.end(), 0);
   for (int64_t t = 0; t < rows; ++t) {
-    for (int64_t j = 0; j < k; ++j) ++offset[experts[t][j] + 1];
+    for (int64_t j = 0; j < k; ++j) {
+      if (experts[t][j] >= 0) ++offset[experts[t][j] + 1];
+    }
   }
   for (int64_t e = 0; e < n_experts; ++e) {
     offset[e + 1] += offset[e];
@@ -21,6 +23,8 @@ ExpertPlan MakeExpertPlan(View<const int32_t, 2> experts, View<const float, 2> w
   }
   for (int64_t t = 0; t < rows; ++t) {
     for (int64_t j = 0; j < k; ++j) {
+      slot_of[t][j] = -1;
+      if (experts[t][j] < 0) continue;
       const int32_t slot = next[experts[t][j]]++;
       row_of_slot[slot] = static_cast<int32_t>(t);
       slot_of[t][j] = slot;

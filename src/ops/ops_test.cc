@@ -109,6 +109,26 @@ TEST_F(Ops, RouteChoosesByTheBiasAndWeighsWithoutIt) {
   EXPECT_NEAR(weights[1], 1 / (1 + std::exp(-1.0)), 1e-7);
 }
 
+TEST_F(Ops, RouteKeepsToTheRulesOfEachRow) {
+  const float logits[] = {1, 3, 2, -2, 1, 3, 2, -2, 1, 3, 2, -2};
+  const RouteRule rules[] = {{1, 0}, {3, 0b0010}, {3, 0b0111}};
+  std::vector<int32_t> experts(9);
+  std::vector<float> weights(9);
+  Route(MakeView(logits, 3, 4), {}, MakeView(experts.data(), 3, 3), MakeView(weights.data(), 3, 3),
+        context_, rules);
+  EXPECT_EQ(experts, (std::vector<int32_t>{1, -1, -1, 2, 0, 3, 3, -1, -1}));
+  EXPECT_EQ(weights[0], 1);
+  EXPECT_EQ(weights[1], 0);
+  EXPECT_EQ(weights[6], 1);
+  const ExpertPlan plan =
+      MakeExpertPlan(MakeView(static_cast<const int32_t*>(experts.data()), 3, 3),
+                     MakeView(static_cast<const float*>(weights.data()), 3, 3), 4, arena_);
+  EXPECT_EQ(std::vector<int32_t>(plan.offset.begin(), plan.offset.end()),
+            (std::vector<int32_t>{0, 1, 2, 3, 5}));
+  EXPECT_EQ(plan.slot_of[0][1], -1);
+  EXPECT_EQ(plan.row_of_slot[plan.slot_of[2][0]], 2);
+}
+
 TEST_F(Ops, RouteStaysInRangeOnNaN) {
   const std::vector<float> logits(8, NAN);
   std::vector<int32_t> experts(2, -1);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/accounting.h"
+#include "server/octet_fields.h"
 
 namespace octet {
 namespace {
@@ -91,6 +92,9 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
   auto rendered = Render(request);
   if (!rendered) return tl::unexpected(rendered.error());
   prompts = *std::move(rendered);
+  const auto controls =
+      ControlsOf(request, host_.engine.config().n_layers, host_.engine.config().n_experts);
+  if (!controls) return tl::unexpected(controls.error());
   answer_.id = form_->id_prefix() + exchange_->record().id;
   answer_.model = request.model.empty() ? host_.model.names.front() : request.model;
   answer_.created = UnixTime();
@@ -104,6 +108,7 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
                       host_.model.context, tokens),
           request.messages.empty() ? "prompt" : "messages", "context_length_exceeded"});
     }
+    prompts[p].experts = *controls;
     answer_.prompt_tokens.push_back(tokens);
     for (int32_t i = 0; i < request.n; ++i) {
       Choice choice;

@@ -38,6 +38,10 @@ struct GenerationRequest {
   int32_t priority = 0;
   bool extras = false;  // "octet" in the answer
   RoutingTrace trace = RoutingTrace::kNone;
+  int32_t expert_top_k = 0;  // 0: the model's
+  /// Experts not to be used: one list for all layers, or one for each.
+  std::vector<std::vector<int32_t>> masked_experts;
+  bool masked_by_layer = false;
 };
 
 /// Answers to one request, prompts times n, at most.

@@ -133,6 +133,13 @@ TEST(ChatRequest, TakesOctetsOwnFieldsUnderOneName) {
   EXPECT_EQ(Chat(R"("octet": {})")->trace, RoutingTrace::kNone);
   EXPECT_EQ(Chat(R"("octet": {"trace": true})")->trace, RoutingTrace::kAnswer);
   EXPECT_EQ(Chat(R"("octet": {"trace": "prompt"})")->trace, RoutingTrace::kPrompt);
+  EXPECT_EQ(Chat(R"("octet": {"top_k": 3})")->expert_top_k, 3);
+  EXPECT_THAT(Chat(R"("octet": {"masked_experts": [1, 7]})")->masked_experts,
+              ElementsAre(ElementsAre(1, 7)));
+  EXPECT_TRUE(Chat(R"("octet": {"masked_experts": [[1], []]})")->masked_by_layer);
+  EXPECT_THAT(ChatFault(R"("octet": {"top_k": 0})"), HasSubstr("octet.top_k"));
+  EXPECT_THAT(ChatFault(R"("octet": {"masked_experts": [[1], 2]})"), HasSubstr("masked_experts"));
+  EXPECT_THAT(ChatFault(R"("octet": {"masked_experts": [-1]})"), HasSubstr("masked_experts"));
   EXPECT_THAT(ChatFault(R"("octet": 1)"), HasSubstr("expected an object"));
   EXPECT_THAT(ChatFault(R"("octet": {"trace": 2})"), HasSubstr("octet.trace"));
   EXPECT_THAT(ChatFault(R"("octet": {"tracing": true})"), HasSubstr("no such field"));

@@ -85,6 +85,29 @@ TEST(OctetExtras, ArePartOfAnAnswerOnlyWhereAskedFor) {
   EXPECT_THAT(wrong.body, HasSubstr("octet.tracing"));
 }
 
+TEST(OctetExtras, ChangeWhichExpertsWork) {
+  const auto server = StartServer();
+  json request = Chat(false);
+  request["octet"] = {{"trace", true}, {"top_k", 1}, {"masked_experts", {0, 1, 2}}};
+  const HttpReply reply = testing::Post(server->port(), "/v1/chat/completions", request.dump());
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const json answer = json::parse(reply.body)["choices"][0]["octet"];
+  for (const json& token : answer["tokens"]) {
+    for (const json& layer : token["routing"][0]["experts"]) {
+      ASSERT_EQ(layer.size(), 1u);
+      EXPECT_GE(layer[0], 3);
+    }
+  }
+  for (const auto& [field, value] : {std::pair<std::string, json>{"top_k", 9},
+                                     {"masked_experts", {0, 1, 2, 3, 4, 5, 6, 7}},
+                                     {"masked_experts", {8}},
+                                     {"masked_experts", {{1}, {2}}}}) {
+    request["octet"] = {{field, value}};
+    const HttpReply wrong = testing::Post(server->port(), "/v1/chat/completions", request.dump());
+    EXPECT_EQ(wrong.status, 400) << field << value;
+  }
+}
+
 TEST(OctetExtras, CountTheLoadOfExperts) {
   const auto server = StartServer();
   testing::Post(server->port(), "/v1/chat/completions", Chat(false).dump());
