@@ -11,7 +11,7 @@ find_program(OCTET_NPM npm)
 
 set(page_folder ${CMAKE_BINARY_DIR}/page)
 set(page_files "")
-foreach(file index.html page.js page.css icon.svg ui.woff2 text.woff2)
+foreach(file index.html page.js page.css icon.svg ui.woff2 text.woff2 licences.txt)
   list(APPEND page_files ${page_folder}/${file}.gz)
 endforeach()
 

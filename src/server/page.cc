@@ -13,6 +13,7 @@ extern const char octet_page_css_begin[], octet_page_css_end[];
 extern const char octet_page_icon_begin[], octet_page_icon_end[];
 extern const char octet_page_ui_font_begin[], octet_page_ui_font_end[];
 extern const char octet_page_text_font_begin[], octet_page_text_font_end[];
+extern const char octet_page_licences_begin[], octet_page_licences_end[];
 }
 
 namespace octet {
@@ -32,13 +33,14 @@ const PageFile kFiles[] = {
     {"/icon.svg", "image/svg+xml", octet_page_icon_begin, octet_page_icon_end},
     {"/ui.woff2", "font/woff2", octet_page_ui_font_begin, octet_page_ui_font_end},
     {"/text.woff2", "font/woff2", octet_page_text_font_begin, octet_page_text_font_end},
+    {"/licences.txt", "text/plain; charset=utf-8", octet_page_licences_begin,
+     octet_page_licences_end},
 };
 
 /// Nothing but the page's own files and this server's answers; no inline script, no HTML from text.
 constexpr std::string_view kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; font-src 'self'; "
-    "img-src 'self' "
-    "data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'";
 
 constexpr std::string_view kNoPage =

@@ -14,4 +14,5 @@
     PAGE_FILE(icon, "icon.svg.gz")
     PAGE_FILE(ui_font, "ui.woff2.gz")
     PAGE_FILE(text_font, "text.woff2.gz")
+    PAGE_FILE(licences, "licences.txt.gz")
     .section .note.GNU-stack,"",%progbits

@@ -129,6 +129,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/icon.svg", false, Page},
     {"GET", "/ui.woff2", false, Page},
     {"GET", "/text.woff2", false, Page},
+    {"GET", "/licences.txt", false, Page},
     {"GET", "/v1/octet/experts", true, ExpertLoad},
     {"GET", "/v1/models", true,
      [](Host& h, const ExchangePtr& e) { RespondJson(e, ModelsJson(h)); }},

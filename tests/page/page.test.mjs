@@ -180,6 +180,11 @@ test('the routing view colours tokens and shows the load of experts', async () =
   await accessible('routing view with a table')
 })
 
+test('the licences of its parts come with it', async () => {
+  const text = await (await fetch(`${process.env.OCTET_URL}/licences.txt`)).text()
+  for (const name of ['preact 10', 'marked 15', 'highlight.js 11', 'Newsreader']) assert.ok(text.includes(name), name)
+})
+
 test('faults are told, and can be overcome', async () => {
   behaviour.pause = 0
   await configure({ 'Longest answer': 10 })

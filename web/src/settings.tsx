@@ -138,6 +138,12 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
             onChange={(seed) => change({ seed })}
           />
         </div>
+        <p class="note">
+          <a href="/licences.txt" target="_blank" rel="noopener">
+            Licences
+          </a>{' '}
+          of what this page is made of.
+        </p>
         <div class="actions">
           <button type="button" class="quiet" onClick={() => set({ ...defaults, system: s.system })}>
             Defaults
