@@ -56,6 +56,8 @@ enum class KernelOp : uint8_t {
   kRmsNormGrad,
   kRouterGrad,
   kRoundRows,
+  kLogSum,
+  kTargetTiles,
   kPeak,
 };
 
@@ -198,7 +200,7 @@ struct SwiGluArgs {
 ///   squares: sixteen lanes, lane k % 16 adds x[k]·x[k], rounded, in order of k; lanes are added in
 ///   order, as doubles;  r = float(1 / sqrt(squares / n + eps)), in double;  y[k] =
 ///   x[k]·r·weight[k]
-/// No fused multiply-adds: the same bits on every instruction set. y may be x.
+/// No fused multiply-adds: the same bits on every instruction set. y may be x or delta.
 struct NormArgs {
   const float* x;
   const float* delta;  // nullptr: none
@@ -280,6 +282,32 @@ struct TargetRowArgs {
   const float* d_log_prob;  // one value, or nullptr
   double* sum;              // written: Σ e
   float* at_target;         // written: z[target] - best
+};
+
+/// The next n columns of rows of logits: with m' = max(m, z …), sum = sum · Exp(m - m') + float(Σ
+/// Exp(z - m')), m = m'. Σ: sixteen lanes, lane i % 16 adds i in order, and the canonical tree. The
+/// caller starts m at the lowest float and sum at 0.
+struct LogSumArgs {
+  const float* z;
+  int64_t stride;  // in elements
+  int64_t rows, n;
+  float* m;     // [rows]
+  double* sum;  // [rows]
+};
+
+/// n columns of rows of logits to their gradient, d_log_prob · ((column is the target) - Exp(z -
+/// log_sum)), as operand "rows" (PackTilesArgs): outputs are the rows; and turned, outputs being
+/// the columns. Both are filled up to multiples of 32 with zeros.
+struct TargetTilesArgs {
+  const float* z;
+  int64_t stride;  // in elements
+  int64_t rows, n;
+  const float *log_sum, *d_log_prob;  // [rows]
+  const int32_t* target;              // [rows] counted from these columns' first; may be beside
+  uint16_t* tiles;
+  int64_t panel_tiles;
+  uint16_t* turned;  // or null
+  int64_t turned_panel_tiles;
 };
 
 /// Operands of bf16 tile products. A tile is 1024 bytes, 16 outputs × 32 of the summed dimension
@@ -470,7 +498,7 @@ struct KernelDescriptor {
   void (*sum)(const SumArgs&);
   // kEncode: what quant/format.h's encoder of `format` writes, bit for bit
   EncodeFn encode;
-  // kSwiGluGrad … kRoundRows:
+  // kSwiGluGrad … kTargetTiles:
   void (*swiglu_grad)(const SwiGluGradArgs&);
   void (*swiglu_tiles)(const SwiGluTilesArgs&);
   void (*swiglu_grad_tiles)(const SwiGluGradTilesArgs&);
@@ -485,6 +513,8 @@ struct KernelDescriptor {
   void (*rms_norm_grad)(const RmsNormGradArgs&);
   void (*router_grad)(const RouterGradArgs&);
   void (*round_rows)(const RoundRowsArgs&);
+  void (*log_sum)(const LogSumArgs&);
+  void (*target_tiles)(const TargetTilesArgs&);
   // kPeak:
   Peak peak;
   int32_t peak_ops;  // a round; a multiplication and an addition count 2

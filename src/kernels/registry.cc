@@ -121,6 +121,8 @@ KernelTable SelectKernels(uint32_t isa) {
   table.rms_norm_grad = Best(isa, KernelOp::kRmsNormGrad, Format::kF32);
   table.router_grad = Best(isa, KernelOp::kRouterGrad, Format::kF32);
   table.round_rows = Best(isa, KernelOp::kRoundRows, Format::kF32);
+  table.log_sum = Best(isa, KernelOp::kLogSum, Format::kF32);
+  table.target_tiles = Best(isa, KernelOp::kTargetTiles, Format::kF32);
   for (int p = 0; p < kPeakCount; ++p) table.peak[p] = BestPeak(isa, static_cast<Peak>(p));
   return table;
 }

@@ -42,6 +42,7 @@ class KernelTable {
   const KernelDescriptor* rms_norm_grad = nullptr;
   const KernelDescriptor* router_grad = nullptr;
   const KernelDescriptor* round_rows = nullptr;
+  const KernelDescriptor *log_sum = nullptr, *target_tiles = nullptr;
   /// By kind; nullptr where the instruction set has none.
   std::array<const KernelDescriptor*, kPeakCount> peak = {};
 

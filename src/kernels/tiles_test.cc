@@ -256,5 +256,54 @@ TEST(SwiGluTiles, EqualTheReferenceBitForBit) {
   }
 }
 
+/// m, sum and then the gradient's two operands of a stretch of logits.
+std::vector<uint16_t> TargetSoftmax(const KernelDescriptor& sums, const KernelDescriptor& grads,
+                                    int64_t rows, int64_t cols) {
+  const int64_t stride = cols + 5, by_row = CeilDiv(cols, kTileDepth) + 1;
+  const int64_t by_col = CeilDiv(rows, kTileDepth) + 1;
+  std::vector<float> z = Random(rows * stride, 10), m = Random(rows, 11), log_sum(rows);
+  for (float& x : z) x *= 8;
+  std::vector<double> sum(rows, 1.5);
+  sums.log_sum({z.data(), stride, rows, cols, m.data(), sum.data()});
+  std::vector<int32_t> target(rows);
+  for (int64_t r = 0; r < rows; ++r) {
+    log_sum[r] = m[r] + 3;
+    target[r] = static_cast<int32_t>(r * 11 % (cols + 10)) - 5;  // some beside
+  }
+  const std::vector<float> d_log_prob = Random(rows, 12);
+  Buffer tiles = Tiles(CeilDiv(rows, 32) * 2 * by_row * kTileValues);
+  Buffer turned = Tiles(CeilDiv(cols, 32) * 2 * by_col * kTileValues);
+  grads.target_tiles({.z = z.data(),
+                      .stride = stride,
+                      .rows = rows,
+                      .n = cols,
+                      .log_sum = log_sum.data(),
+                      .d_log_prob = d_log_prob.data(),
+                      .target = target.data(),
+                      .tiles = tiles.as<uint16_t>(),
+                      .panel_tiles = by_row,
+                      .turned = turned.as<uint16_t>(),
+                      .turned_panel_tiles = by_col});
+  std::vector<uint16_t> all;
+  const auto append = [&](const void* data, size_t bytes) {
+    const auto* words = static_cast<const uint16_t*>(data);
+    all.insert(all.end(), words, words + bytes / 2);
+  };
+  append(m.data(), m.size() * sizeof(float));
+  append(sum.data(), sum.size() * sizeof(double));
+  append(tiles.data(), tiles.size());
+  append(turned.data(), turned.size());
+  return all;
+}
+
+TEST(TargetTiles, EqualTheReferenceBitForBit) {
+  const KernelTable reference = SelectKernels(0), fast = SelectKernels(DetectIsa());
+  for (const auto& [rows, cols] : {std::array<int64_t, 2>{1, 1}, {32, 32}, {50, 40}, {17, 100}}) {
+    EXPECT_TRUE(TargetSoftmax(*fast.log_sum, *fast.target_tiles, rows, cols) ==
+                TargetSoftmax(*reference.log_sum, *reference.target_tiles, rows, cols))
+        << rows << " × " << cols;
+  }
+}
+
 }  // namespace
 }  // namespace octet

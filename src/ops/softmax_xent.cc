@@ -7,8 +7,7 @@
 #include "ops/linear.h"
 #include "ops/product.h"
 #include "ops/rows.h"
-#include "ops/tile_linear.h"
-#include "ops/tiles.h"
+#include "ops/tile_xent.h"
 
 namespace octet {
 namespace {
@@ -19,6 +18,10 @@ constexpr int64_t kChunkFloats = 2 << 20;
 constexpr int64_t kExpCost = 4;  // in floats of plain work
 
 int64_t ChunkRows(int64_t vocab) { return std::max<int64_t>(32, kChunkFloats / vocab / 16 * 16); }
+
+bool IsTiled(const TargetTask& task, const Context& context) {
+  return context.arithmetic == Arithmetic::kBf16 && task.head->adapter == nullptr;
+}
 
 /// log softmax(z)[target]. With `grad`, z becomes d_log_prob times its gradient.
 float Row(View<float, 1> z, int32_t target, const float* d_log_prob, const KernelTable& kernels) {
@@ -52,6 +55,7 @@ void ForEachChunk(const TargetTask& task, const float* d_log_prob, std::span<flo
 }  // namespace
 
 void TargetLogProbs(const TargetTask& task, std::span<float> log_prob, Context& context) {
+  if (IsTiled(task, context)) return TileTargetLogProbs(task, log_prob, context);
   const Arena::Scope scope(context.scratch);
   ForEachChunk(task, nullptr, log_prob, context, [](int64_t, int64_t, View<float, 2>) {});
 }
@@ -71,28 +75,12 @@ void FloatChunk(const TargetTask& task, const TargetGrad& grad, View<const float
   Multiply({&to_head, 1}, context);
 }
 
-void Bf16Grad(const TargetTask& task, const TargetGrad& grad, std::span<float> log_prob,
-              Context& context) {
-  // Every chunk reads the head: packed once.
-  WeightMatrix head = *task.head;
-  const WeightTiles tiles{WeightOperand(head, false, context).tiles,
-                          WeightOperand(head, true, context).tiles};
-  head.tiles = &tiles;
-  ForEachChunk({task.x, &head, task.target}, grad.d_log_prob.data(), log_prob, context,
-               [&](int64_t first, int64_t n, View<float, 2> d_logits) {
-                 const LinearGradInputTask to_x{&head, d_logits, grad.d_x.Rows(first, n)};
-                 TileGradInput({&to_x, 1}, context);
-                 const LinearGradWeightTask to_head{task.x.Rows(first, n), d_logits, grad.d_head};
-                 TileGradWeight({&to_head, 1}, context);
-               });
-}
-
 }  // namespace
 
 void TargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad, std::span<float> log_prob,
                         Context& context) {
   const Arena::Scope scope(context.scratch);
-  if (context.arithmetic == Arithmetic::kBf16) return Bf16Grad(task, grad, log_prob, context);
+  if (IsTiled(task, context)) return TileTargetLogProbsGrad(task, grad, log_prob, context);
   const View<const float, 2> head_t = Transposed(*task.head, context);
   ForEachChunk(task, grad.d_log_prob.data(), log_prob, context,
                [&](int64_t first, int64_t, View<float, 2> d_logits) {

@@ -93,6 +93,8 @@ void Stream(uint16_t* out, __m512i values) {
   _mm512_stream_si512(reinterpret_cast<__m512i*>(out), values);
 }
 
+constexpr int64_t kAhead = 64;  // columns: two tiles
+
 /// 32 rows and 32 columns from (r, c) on.
 template <bool kWhole>
 void GradTile(const SwiGluGradTilesArgs& args, int64_t r, int64_t c, __m512* d_weight) {
@@ -103,6 +105,10 @@ void GradTile(const SwiGluGradTilesArgs& args, int64_t r, int64_t c, __m512* d_w
     Grads x[2][2];  // [row][half]
     for (int64_t k = 0; k < 2; ++k) {
       const int64_t row = r + 2 * p + k;
+      // A line a row is no stream that the hardware would follow.
+      const int64_t ahead = row * args.kept_stride + c + kAhead;
+      _mm_prefetch(args.kept_gate + ahead, _MM_HINT_T0);
+      _mm_prefetch(args.kept_up + ahead, _MM_HINT_T0);
       for (int64_t h = 0; h < 2; ++h)
         x[k][h] = GradsOf<kWhole>(args, row, c + 16 * h, d_weight + 2 * p + k);
       const int64_t line =
