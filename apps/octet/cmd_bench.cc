@@ -160,8 +160,10 @@ void Add_bench(CLI::App& app) {
   BenchOptions& b = flags->bench;
   CLI::App* command =
       app.add_subcommand("bench", "Measure prompt and decode speed beside the machine's limits");
-  command->add_option("-m,--model", b.model,
-                      "Folder or GGUF file; without it the model inside the program");
+  command
+      ->add_option("-m,--model", b.model,
+                   "Folder or GGUF file; without it the model inside the program")
+      ->envname(kModelVariable);
   command->add_option("--synthetic", b.synthetic,
                       "Random weights in the shape of mixtral-8x7b, mixtral-8x22b, mistral-7b, "
                       "llama-2-70b, or tiny-moe (a toy)");

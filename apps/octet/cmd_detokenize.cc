@@ -55,10 +55,12 @@ Status Detokenize(const Flags& flags) {
 void Add_detokenize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("detokenize", "Show token ids as text");
-  command->add_option(
-      "-m,--model", flags->model,
-      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
-      "model inside the program");
+  command
+      ->add_option(
+          "-m,--model", flags->model,
+          "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
+          "model inside the program")
+      ->envname(kModelVariable);
   auto* ids = command->add_option("--ids", flags->ids, "Ids separated by commas or spaces");
   command->add_option("id", flags->words, "The ids; without them, --ids or stdin")->excludes(ids);
   command->add_flag("--json", flags->json, "One JSON object");

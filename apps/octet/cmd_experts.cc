@@ -86,8 +86,9 @@ void Add_experts(CLI::App& app) {
   command->add_option("texts", o.texts, "Texts to compare, of languages or topics")
       ->required()
       ->type_name("NAME=PATH");
-  command->add_option("-m,--model", o.model,
-                      "Model folder or GGUF file (default: the embedded model)");
+  command
+      ->add_option("-m,--model", o.model, "Model folder or GGUF file (default: the embedded model)")
+      ->envname(kModelVariable);
   command->add_option("--max-tokens", o.max_tokens, "Tokens of each text; 0: all")
       ->capture_default_str();
   command->add_option("-c,--context", o.context, "Tokens of a window")->capture_default_str();

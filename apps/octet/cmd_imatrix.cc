@@ -112,8 +112,9 @@ void Add_imatrix(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "imatrix", "Learn from a text which weights matter, for octet quantize --imatrix");
   ImatrixOptions& o = flags->options;
-  command->add_option("-m,--model", o.model,
-                      "Model folder or GGUF file (default: the embedded model)");
+  command
+      ->add_option("-m,--model", o.model, "Model folder or GGUF file (default: the embedded model)")
+      ->envname(kModelVariable);
   command->add_option("-f,--file", o.texts, "UTF-8 text; repeatable")
       ->required()
       ->allow_extra_args(false);

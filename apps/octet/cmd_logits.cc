@@ -65,8 +65,10 @@ void Add_logits(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
       "logits", "Write the logits of given tokens as a NumPy array, with a trace if wanted");
-  command->add_option("-m,--model", flags->compute.model,
-                      "Model folder or GGUF file (default: the embedded model)");
+  command
+      ->add_option("-m,--model", flags->compute.model,
+                   "Model folder or GGUF file (default: the embedded model)")
+      ->envname(kModelVariable);
   auto* tokens = command->add_option("--tokens", flags->tokens, "Token ids: 1,733,16289");
   auto* file = command->add_option("--tokens-file", flags->tokens_file, "File with token ids");
   tokens->excludes(file);

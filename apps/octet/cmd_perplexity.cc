@@ -55,8 +55,10 @@ void Add_perplexity(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       app.add_subcommand("perplexity", "Measure how well a model predicts a text file");
-  command->add_option("-m,--model", flags->compute.model,
-                      "Model folder or GGUF file (default: the embedded model)");
+  command
+      ->add_option("-m,--model", flags->compute.model,
+                   "Model folder or GGUF file (default: the embedded model)")
+      ->envname(kModelVariable);
   command->add_option("-f,--file", flags->file, "UTF-8 text")->required();
   command
       ->add_option("-c,--ctx", flags->context,

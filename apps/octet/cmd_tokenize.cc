@@ -122,10 +122,12 @@ Status Tokenize(const Flags& flags) {
 void Add_tokenize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("tokenize", "Show a text or a conversation as token ids");
-  command->add_option(
-      "-m,--model", flags->model,
-      "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
-      "model inside the program");
+  command
+      ->add_option(
+          "-m,--model", flags->model,
+          "A model folder, a .gguf, a tokenizer.model or a tokenizer.json; without it, the "
+          "model inside the program")
+      ->envname(kModelVariable);
   auto* text = command->add_option("text", flags->text, "The text; without it, -f or stdin");
   auto* file =
       command->add_option("-f,--file", flags->file, "Read the text from a file (-: stdin)");

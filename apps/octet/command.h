@@ -17,6 +17,9 @@ enum ExitCode : int {
   kExitInterrupted = 130,
 };
 
+/// Names the model of commands that are given none with -m.
+inline constexpr char kModelVariable[] = "OCTET_MODEL";
+
 /// Registers the subcommand's work; its Status becomes the exit code and the message on stderr.
 using Action = std::function<Status()>;
 void OnRun(CLI::App* command, Action action);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 
+#include "command.h"
 #include "octet/progress.h"
 
 namespace octet::app {
@@ -118,8 +119,10 @@ Status ReadConstraint(const GenerateFlags& flags, Constraint& constraint) {
 }  // namespace
 
 void AddLoadFlags(CLI::App& command, LoadOptions& load) {
-  command.add_option("-m,--model", load.model,
-                     "Folder or GGUF file; without it the model inside the program");
+  command
+      .add_option("-m,--model", load.model,
+                  "Folder or GGUF file; without it the model inside the program")
+      ->envname(kModelVariable);
   command
       .add_option("--lora", load.adapter,
                   "Adapters beside the weights: a PEFT or Mistral folder, and how much of them")

@@ -40,7 +40,7 @@ struct TrainOptions {
   int64_t held_out = 0;  // documents at the end of every source that are never learned
   /// "NAME=PATH[,PATH…]": nothing of them is learned; their losses are measured.
   std::vector<std::string> held_out_sources;
-  std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else mistral-v1
+  std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else Mistral's
 
   /// Above 0: adapters of that rank are trained beside the frozen weights of `model`, in whatever
   /// format it has; the checkpoints are PEFT folders.

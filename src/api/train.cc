@@ -247,8 +247,13 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   return t;
 }
 
-CompanionFiles CompanionsOf(const ModelConfig& config, const Tokenizer& tokenizer) {
-  const Vocabulary& vocabulary = tokenizer.vocabulary();
+/// `chat_format`: what the model learns, so that whoever loads it asks it so.
+CompanionFiles CompanionsOf(const ModelConfig& config, const Tokenizer& tokenizer,
+                            ChatFormat chat_format) {
+  Vocabulary vocabulary = tokenizer.vocabulary();
+  if (RecogniseChatFormat(vocabulary) != chat_format) {
+    vocabulary.chat_template = JinjaTemplateOf(chat_format);
+  }
   return {{"config.json", HfConfigOf(config, &vocabulary, "float32").dump(2) + "\n"},
           {"tokenizer.model", SentencePieceModel(vocabulary)},
           {"tokenizer_config.json", HfTokenizerConfigOf(vocabulary).dump(2) + "\n"}};
@@ -293,7 +298,13 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
           kernels, trainer_options.precision == Precision::kBf16 ? Peak::kAmxBf16 : Peak::kFmaF32,
           options.threads));
   trainer_options.identity = IdentityOf(options, mixture, config);
-  if (options.lora_rank == 0) trainer_options.companions = CompanionsOf(config, *tokenizer);
+  if (options.lora_rank == 0) {
+    OCTET_ASSIGN(const ChatFormat chat_format,
+                 kind == DocumentKind::kText
+                     ? Result<ChatFormat>(RecogniseChatFormat(tokenizer->vocabulary()))
+                     : ChatFormatOf(options, *tokenizer));
+    trainer_options.companions = CompanionsOf(config, *tokenizer, chat_format);
+  }
   OCTET_ASSIGN(const std::vector<double> bytes_per_token,
                HeldOutBytes(mixture, config, *tokenizer, options.context));
   std::vector<std::string> names;

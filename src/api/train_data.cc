@@ -80,7 +80,7 @@ Result<Source> OpenSource(const SourceSpec& spec, const fs::path& path, const To
 Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& tokenizer) {
   if (options.chat_format.empty()) {
     const ChatFormat format = RecogniseChatFormat(tokenizer.vocabulary());
-    return format == ChatFormat::kRaw ? ChatFormat::kMistralV1 : format;
+    return format == ChatFormat::kRaw ? DefaultChatFormat(tokenizer.vocabulary()) : format;
   }
   if (const auto format = ChatFormatFromName(options.chat_format)) return *format;
   return Err(ErrorCode::kInvalidArgument, "there is no chat format \"{}\"", options.chat_format);

@@ -337,6 +337,12 @@ ChatFormat RecogniseChatFormat(const Vocabulary& vocabulary) {
   return format == ChatFormat::kMistralV1 && marked ? ChatFormat::kMistralV3 : format;
 }
 
+ChatFormat DefaultChatFormat(const Vocabulary& vocabulary) {
+  const bool marked =
+      FindControl(vocabulary, "[INST]") >= 0 && FindControl(vocabulary, "[/INST]") >= 0;
+  return marked ? ChatFormat::kMistralV3 : ChatFormat::kMistralV1;
+}
+
 Result<RenderedChat> RenderChat(ChatFormat format, Messages messages, const Tokenizer& tokenizer,
                                 ChatOptions options) {
   OCTET_ASSIGN(const Turns turns, Split(messages, options));

@@ -28,6 +28,12 @@ std::optional<ChatFormat> ChatFormatFromName(std::string_view name);
 ChatFormat RecogniseChatFormat(std::string_view jinja_template);
 /// The same for a model: a vocabulary with [INST] as a token of its own is Mistral's third.
 ChatFormat RecogniseChatFormat(const Vocabulary& vocabulary);
+/// The format as other programs read it (Hugging Face's chat_template), recognised as itself;
+/// empty for kRaw. It gives the text of ids that RenderChat would give.
+std::string JinjaTemplateOf(ChatFormat format);
+/// What a model learns chats in that has no format yet: with [INST] as a token of its own Mistral's
+/// third, else its first.
+ChatFormat DefaultChatFormat(const Vocabulary& vocabulary);
 
 struct RenderedChat {
   std::vector<int32_t> ids;               // BOS included

@@ -211,6 +211,20 @@ TEST(ChatTemplate, IsRecognisedByTheTemplatesMarks) {
   EXPECT_EQ(vocabulary.tokens[kImStart].piece, "<|im_start|>");
 }
 
+TEST(ChatTemplate, IsWrittenSoThatItIsRecognised) {
+  Vocabulary marked = WithMarkers()->vocabulary(), plain = marked;
+  for (auto& token : plain.tokens) {
+    if (token.piece == "[INST]") token.piece = "other";
+  }
+  for (const ChatFormat format : kChatFormats) {
+    Vocabulary& vocabulary = format == ChatFormat::kMistralV1 ? plain : marked;
+    vocabulary.chat_template = JinjaTemplateOf(format);
+    EXPECT_EQ(RecogniseChatFormat(vocabulary), format) << ChatFormatName(format);
+  }
+  EXPECT_EQ(DefaultChatFormat(plain), ChatFormat::kMistralV1);
+  EXPECT_EQ(DefaultChatFormat(marked), ChatFormat::kMistralV3);
+}
+
 TEST(ChatTemplate, HasANameForEveryFormat) {
   for (const ChatFormat format : kChatFormats) {
     EXPECT_EQ(ChatFormatFromName(ChatFormatName(format)), format);

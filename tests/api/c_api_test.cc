@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "octet/octet.h"
+#include "support/small_model.h"
 
 namespace {
 
@@ -19,7 +20,8 @@ using Model = std::unique_ptr<octet_model, Free>;
 
 Model Load() {
   octet_model* model = nullptr;
-  EXPECT_EQ(octet_model_load(nullptr, &model), OCTET_OK) << octet_last_error();
+  EXPECT_EQ(octet_model_load(octet::testing::SmallModelPath().c_str(), &model), OCTET_OK)
+      << octet_last_error();
   return Model(model);
 }
 

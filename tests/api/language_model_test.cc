@@ -1,4 +1,4 @@
-// The C++ facade, with the model inside the library.
+// The C++ facade.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "octet/engine.h"
+#include "support/small_model.h"
 
 namespace octet {
 namespace {
@@ -18,6 +19,7 @@ constexpr char kStory[] =
     ", there was a little girl named Lily. She loved to play outside in the park.";
 
 LanguageModel Load(LoadOptions options = {}) {
+  options.model = testing::SmallModelPath();
   auto model = LanguageModel::Load(options);
   EXPECT_TRUE(model) << model.error().message;
   return *std::move(model);
@@ -181,10 +183,13 @@ TEST(LanguageModel, SaysWhatIsWrong) {
     return model ? std::string() : model.error().message;
   };
   EXPECT_THAT(error({.model = "/nowhere"}), HasSubstr("/nowhere"));
-  EXPECT_THAT(error({.kv_type = "f64"}), HasSubstr("q8_0"));
-  EXPECT_THAT(error({.arithmetic = "exact"}), HasSubstr("float32"));
-  EXPECT_THAT(error({.context = -1}), HasSubstr("context is -1"));
-  EXPECT_THAT(error({.max_batch_tokens = -1}), HasSubstr("batches"));
+  EXPECT_THAT(error({.model = testing::SmallModelPath(), .kv_type = "f64"}), HasSubstr("q8_0"));
+  EXPECT_THAT(error({.model = testing::SmallModelPath(), .arithmetic = "exact"}),
+              HasSubstr("float32"));
+  EXPECT_THAT(error({.model = testing::SmallModelPath(), .context = -1}),
+              HasSubstr("context is -1"));
+  EXPECT_THAT(error({.model = testing::SmallModelPath(), .max_batch_tokens = -1}),
+              HasSubstr("batches"));
   LanguageModel model = Load();
   GenerateOptions options;
   options.max_tokens = 0;

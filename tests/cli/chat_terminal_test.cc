@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/small_model.h"
 #include "support/temp_folder.h"
 
 namespace octet {
@@ -29,6 +30,7 @@ class Terminal {
     if (pid_ != 0) return;
     setenv("XDG_STATE_HOME", state.c_str(), 1);
     setenv("TERM", "dumb", 1);
+    setenv("OCTET_MODEL", testing::SmallModelPath().c_str(), 1);
     arguments.insert(arguments.begin(), {OCTET_BINARY, "chat"});
     std::vector<char*> raw;
     for (std::string& argument : arguments) raw.push_back(argument.data());

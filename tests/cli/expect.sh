@@ -1,5 +1,7 @@
 # Sourced by the tests of this folder: run a command, look at what it prints, end with Finish.
 set -u
+# Small, and its words are known by heart; the model inside the program has a test of its own.
+export OCTET_MODEL="${OCTET_SOURCE_DIR:-$(dirname "${BASH_SOURCE[0]}")/../..}/models/stories260k-mixtral.gguf"
 failures=0
 output="" errors="" code=0
 

@@ -8,6 +8,7 @@ command -v node >/dev/null || { echo "skipped: no node"; exit 77; }
 [ -d node_modules ] || { echo "skipped: no packages; (cd tests/clients && npm ci) installs them"; exit 77; }
 
 folder=$(mktemp -d)
+export OCTET_MODEL=../../models/stories260k-mixtral.gguf
 accounts=$folder/accounts.db
 OCTET_API_KEY=$("$octet" keys add clients --accounts "$accounts" 2>/dev/null) || exit 1
 "$octet" serve --port 0 --parallel 10 --ctx 2048 --accounts "$accounts" --log "$folder/log" 2>"$folder/err" &

@@ -6,6 +6,7 @@
 
 #include "octet/server.h"
 #include "support/http_client.h"
+#include "support/small_model.h"
 
 namespace octet {
 namespace {
@@ -14,13 +15,14 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::HttpReply;
 
-std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
-  LoadOptions load;
-  load.threads = 2;
-  options.port = 0;
-  auto server = Server::Start(load, options);
-  EXPECT_TRUE(server) << server.error().message;
-  return *std::move(server);
+LoadOptions load;
+load.model = testing::SmallModelPath();
+LoadOptions load;
+load.threads = 2;
+options.port = 0;
+auto server = Server::Start(load, options);
+EXPECT_TRUE(server) << server.error().message;
+return *std::move(server);
 }
 
 json Chat(bool stream) {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "support/http_client.h"
+#include "support/small_model.h"
 #include "support/temp_folder.h"
 
 namespace octet {
@@ -23,6 +24,7 @@ using ::testing::StartsWith;
 
 std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
   LoadOptions load;
+  load.model = testing::SmallModelPath();
   load.threads = 2;
   options.port = 0;
   auto server = Server::Start(load, options);
@@ -84,6 +86,7 @@ std::string Expected(LanguageModel& model, const json& request) {
 
 TEST(Server, GivesTheTextsOfTheLibraryAmong31OthersWithAnyParallel) {
   LoadOptions load;
+  load.model = testing::SmallModelPath();
   load.threads = 1;
   auto model = LanguageModel::Load(load);
   ASSERT_TRUE(model);
@@ -161,6 +164,7 @@ TEST(Server, CountsCachedTokensOfASharedBeginning) {
 
 TEST(Server, ComputesTheSystemPromptOf20RequestsOnce) {
   LoadOptions load;
+  load.model = testing::SmallModelPath();
   load.threads = 2;
   load.context = 2048;
   ServeOptions options;
@@ -203,6 +207,7 @@ TEST(Server, SurvivesClientsThatVanish) {
   options.parallel = 8;
   const auto server = StartServer(options);
   LoadOptions load;
+  load.model = testing::SmallModelPath();
   auto model = LanguageModel::Load(load);
   // OCTET_VANISHING: how many, where there is more time.
   const char* const asked = std::getenv("OCTET_VANISHING");

@@ -15,6 +15,7 @@ export OCTET_CHROMIUM
 
 folder=$(mktemp -d)
 unset OCTET_API_KEY
+export OCTET_MODEL=../../models/stories260k-mixtral.gguf
 "$octet" serve --port 0 --log off 2>"$folder/err" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$folder"' EXIT

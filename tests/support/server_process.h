@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/small_model.h"
+
 namespace octet::testing {
 
 class ServerProcess {
@@ -31,6 +33,7 @@ class ServerProcess {
       dup2(ends[1], 2);
       close(ends[0]);
       close(ends[1]);
+      setenv("OCTET_MODEL", SmallModelPath().c_str(), 1);
       execv(binary.c_str(), arguments.data());
       _exit(127);
     }

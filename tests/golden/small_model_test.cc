@@ -1,11 +1,10 @@
-// The model inside the program: opened from its own bytes, it tells the story its authors publish.
-#include "octet/default_model.h"
-
+// The small model of models/: it tells the story its authors publish.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "io/checkpoint.h"
 #include "support/model_runner.h"
+#include "support/small_model.h"
 #include "text/gguf_vocabulary.h"
 #include "text/tokenizer.h"
 
@@ -23,12 +22,10 @@ constexpr char kStory[] =
     "Lily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know what to do.\" "
     "Her mom said, \"Don't worry, Lily. We can help you.";
 
-TEST(DefaultModel, TellsTheStoryThatTheOriginalTells) {
-  EXPECT_EQ(DefaultModelName(), "stories260k-mixtral");
-  Checkpoint checkpoint =
-      testing::Must(OpenCheckpointFromBytes(DefaultModelBytes(), DefaultModelName()));
+TEST(SmallModel, TellsTheStoryThatTheOriginalTells) {
+  Checkpoint checkpoint = testing::Must(OpenCheckpoint(testing::SmallModelPath()));
   const auto tokenizer = testing::Must(TokenizerFromVocabulary(
-      testing::Must(VocabularyFromGguf(*checkpoint.gguf, "default model")), "default model"));
+      testing::Must(VocabularyFromGguf(*checkpoint.gguf, "small model")), "small model"));
   const auto model = testing::Must(Model::Load(std::move(checkpoint)));
   EXPECT_EQ(model->config().n_experts, 8);
   testing::ModelRunner runner(*model, {});
