@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "octet/server.h"
+#include "support/small_model.h"
 
 namespace octet {
 namespace {
@@ -15,6 +16,7 @@ using ::testing::HasSubstr;
 
 std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
   LoadOptions load;
+  load.model = testing::SmallModelPath();
   load.threads = 2;
   options.port = 0;
   auto server = Server::Start(load, options);

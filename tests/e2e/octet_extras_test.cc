@@ -15,14 +15,14 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::HttpReply;
 
-LoadOptions load;
-load.model = testing::SmallModelPath();
-LoadOptions load;
-load.threads = 2;
-options.port = 0;
-auto server = Server::Start(load, options);
-EXPECT_TRUE(server) << server.error().message;
-return *std::move(server);
+std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
+  LoadOptions load;
+  load.model = testing::SmallModelPath();
+  load.threads = 2;
+  options.port = 0;
+  auto server = Server::Start(load, options);
+  EXPECT_TRUE(server) << server.error().message;
+  return *std::move(server);
 }
 
 json Chat(bool stream) {
