@@ -97,8 +97,7 @@ class Runner {
   double Step(uint64_t step) {
     const TrainBatch batch = RandomBatch(trained_.model->config(), sequences_, step);
     const auto start = std::chrono::steady_clock::now();
-    ZeroGradients(optimizer_.tensors(), pool_);
-    loss_ = learner_.Accumulate(batch).objective.loss;
+    loss_ = learner_.Accumulate(batch, 0, 1, true).objective.loss;
     const double learned = Seconds(start);
     const double norm = GradientNorm(optimizer_.tensors(), context_);
     optimizer_.Step(1e-4, norm > 1 ? 1 / norm : 1, context_);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "config_file.h"
 #include "octet/progress.h"
@@ -81,6 +82,15 @@ Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
   }
   options.stop = &StopOnSignal();
   Reporter reporter(flags.log_every, flags.quiet);
+  std::optional<Progress> reference;
+  options.on_reference = [&](int64_t done, int64_t total) {
+    if (!reference) {
+      reference.emplace("the reference model reads", static_cast<uint64_t>(total),
+                        Progress::Unit::kCount, !flags.quiet);
+    }
+    reference->Update(static_cast<uint64_t>(done));
+    if (done == total) reference->Finish();
+  };
   OCTET_ASSIGN(const TrainReport report,
                Train(options, [&](const TrainUpdate& update) { reporter.Show(update); }));
   if (!flags.quiet) {

@@ -84,6 +84,9 @@ struct TrainOptions {
       "warn";       // when a router collapses or drifts: off, warn, stop, rollback
   int threads = 0;  // 0: one a core
   const std::atomic<bool>* stop = nullptr;  // saves and ends with kCancelled
+  /// For objectives with a reference model: after each batch of completions that it has judged,
+  /// before the first update.
+  std::function<void(int64_t done, int64_t total)> on_reference = {};
 };
 
 struct TrainSample {

@@ -244,6 +244,7 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   OCTET_ASSIGN(t.guard, ParseGuard(o.router_guard));
   t.folder = o.output;
   t.stop = o.stop;
+  t.on_reference = o.on_reference;
   return t;
 }
 

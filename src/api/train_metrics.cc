@@ -18,6 +18,7 @@ ordered_json LineOf(const TrainUpdate& u) {
                        {"rate", u.rate},      {"grad_norm", u.grad_norm},
                        {"tokens", u.tokens},  {"tokens_per_s", u.tokens_per_s},
                        {"seconds", u.seconds}};
+  if (u.peak_share > 0) line["peak_share"] = u.peak_share;
   if (u.skipped) line["skipped"] = true;
   if (!u.warning.empty()) line["warning"] = u.warning;
   if (!u.load.empty()) {
@@ -39,8 +40,8 @@ ordered_json LineOf(const TrainUpdate& u) {
 /// A line's numbers under the names TensorBoard groups them by.
 std::vector<Scalar> ScalarsOf(const ordered_json& line) {
   std::vector<Scalar> scalars;
-  for (const char* name :
-       {"loss", "rate", "grad_norm", "tokens_per_s", "balance", "router_z", "accuracy"}) {
+  for (const char* name : {"loss", "rate", "grad_norm", "tokens_per_s", "peak_share", "balance",
+                           "router_z", "accuracy"}) {
     if (line.contains(name)) scalars.push_back({std::string("train/") + name, line[name]});
   }
   if (line.contains("held_out")) {

@@ -37,6 +37,16 @@ HeadInput MakeHeadInput(const Model& model, const Tape& tape, const Targets& tar
   return in;
 }
 
+/// What is added to whatever wrote it first, or is not written by everything that runs.
+void BeginGradients(const Gradients& grads, Context& context) {
+  std::fill_n(grads.final_norm.data, grads.final_norm.data == nullptr ? 0 : grads.final_norm.size(),
+              0.0f);
+  if (grads.embedding.data == nullptr || grads.embedding.data == grads.head.data) return;
+  ForEachRow(grads.embedding.shape[0], grads.embedding.shape[1], context, [&](int64_t t) {
+    std::fill_n(grads.embedding[t].data, grads.embedding.shape[1], 0.0f);
+  });
+}
+
 /// Writes d_h [T, d_model], zero where nothing is predicted.
 void HeadBackward(const BackwardTask& task, std::span<float> log_prob, View<float, 2> d_h,
                   Context& context) {
@@ -46,7 +56,7 @@ void HeadBackward(const BackwardTask& task, std::span<float> log_prob, View<floa
   const HeadInput in = MakeHeadInput(task.model, task.tape, task.targets, context);
   auto d_normed = context.scratch.Matrix<float>(in.h.shape[0], c.d_model);
   TargetLogProbsGrad({in.normed, &weights.head, task.targets.id},
-                     {task.d_log_prob, d_normed, task.grads.head}, log_prob, context);
+                     {task.d_log_prob, d_normed, task.grads.head, task.begins}, log_prob, context);
   auto d_rows = context.scratch.Matrix<float>(in.h.shape[0], c.d_model);
   std::fill_n(d_rows.data, d_rows.size(), 0.0f);
   RmsNormGrad({in.h, weights.final_norm, c.norm_eps, d_normed, d_rows, task.grads.final_norm},
@@ -85,6 +95,7 @@ void Backward(const BackwardTask& task, std::span<float> log_prob, Context& cont
   const ModelConfig& c = task.model.config();
   const Weights& weights = task.model.weights();
   auto d_h = context.scratch.Matrix<float>(task.batch.rows(), c.d_model);
+  if (task.begins) BeginGradients(task.grads, context);
   HeadBackward(task, log_prob, d_h, context);
   const RopeTable rope =
       MakeRopeTable(task.batch.position, c.head_dim, c.rope_theta, c.rope_scale, context);
@@ -95,7 +106,7 @@ void Backward(const BackwardTask& task, std::span<float> log_prob, Context& cont
     if (task.tape.MustRecompute(layer)) RunAgain(step, own, task.tape, context);
     LayerBackward(
         {step, own, task.tape.segments(), task.tape.residual(layer), task.tape.acts(layer),
-         task.router, task.grads.layers[static_cast<size_t>(layer)]},
+         task.router, task.grads.layers[static_cast<size_t>(layer)], task.begins},
         d_h, context);
   }
   if (task.grads.embedding.data != nullptr)

@@ -34,6 +34,7 @@ struct BackwardTask {
   std::span<const float> d_log_prob;  // [R] ∂L/∂log_prob: any objective
   const RouterTerms* router = nullptr;
   const Gradients& grads;  // added to
+  bool begins = false;     // the gradients hold nothing yet: they are written. Not with adapters
 };
 
 /// Also writes the log-probabilities, with the bits of LogProbs. Bits do not depend on the threads,

@@ -103,11 +103,31 @@ void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& c
   RmsNormGrad({task.h, w.attn_norm, c.norm_eps, d_x, d_h, task.grads.attn_norm}, context);
 }
 
+void Zero(View<float, 2> x, Context& context) {
+  if (x.data == nullptr) return;
+  ForEachRow(x.shape[0], x.shape[1], context,
+             [&](int64_t t) { std::fill_n(x[t].data, x.shape[1], 0.0f); });
+}
+void Zero(View<float, 1> x) { std::fill_n(x.data, x.data == nullptr ? 0 : x.size(), 0.0f); }
+
+/// What the layer adds to; `all`: the matrices too, which TileLayerBackward writes.
+void BeginGradients(const LayerGradients& grads, bool all, Context& context) {
+  Zero(grads.attn_norm);
+  Zero(grads.ffn_norm);
+  Zero(grads.router, context);
+  if (!all) return;
+  for (const View<float, 2>& w : {grads.wq, grads.wk, grads.wv, grads.wo}) Zero(w, context);
+  for (const ExpertGrads& expert : grads.experts) {
+    for (const View<float, 2>& w : {expert.w1, expert.w3, expert.w2}) Zero(w, context);
+  }
+}
+
 }  // namespace
 
 void LayerBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
-  if (CanTileLayer(task.weights, task.segments, task.acts, context))
-    return TileLayerBackward(task, d_h, context);
+  const bool tiled = CanTileLayer(task.weights, task.segments, task.acts, context);
+  if (task.begins) BeginGradients(task.grads, !tiled, context);
+  if (tiled) return TileLayerBackward(task, d_h, context);
   FeedForwardBackward(task, d_h, context);
   AttentionBackward(task, d_h, context);
 }

@@ -27,6 +27,7 @@ struct LayerGradTask {
   const LayerActs& acts;   // as LayerForward left them
   const RouterTerms* router;
   const LayerGradients& grads;  // added to
+  bool begins = false;          // BackwardTask's
 };
 
 /// d_h [T, d_model]: in, the gradient by the layer's output; out, by its input.

@@ -34,8 +34,8 @@ Result<std::unique_ptr<ModelTiles>> ModelTiles::Create(Model& model) {
     WeightMatrix& w = *matrices[i];
     const auto x = MakeView(reinterpret_cast<const float*>(w.data), w.rows, w.cols);
     uint16_t* by_cols = next + TileOperand::Values(w.rows, w.cols);
-    tiles->tasks_.push_back({x, false, true, next});
-    tiles->tasks_.push_back({x, true, true, by_cols});
+    tiles->tasks_.push_back({x, false, true, next, true});
+    tiles->tasks_.push_back({x, true, true, by_cols, true});
     tiles->tiles_[i] = {next, by_cols};
     w.tiles = &tiles->tiles_[i];
     next = by_cols + TileOperand::Values(w.cols, w.rows);

@@ -183,14 +183,15 @@ void GradWeights(const Pass& pass, Context& context) {
   const ModelConfig& c = pass.config();
   const LayerGradients& grads = pass.task.grads;
   const int64_t rows = pass.rows();
+  const bool add = !pass.task.begins;
   const TileOperand attn_in{pass.task.acts.tiles.attn_in, c.d_model, rows};
-  const TileProductTask all[] = {{{pass.operands.d_q, c.q_dim(), rows}, attn_in, grads.wq, true},
+  const TileProductTask all[] = {{{pass.operands.d_q, c.q_dim(), rows}, attn_in, grads.wq, add},
                                  {{pass.operands.d_out, c.d_model, rows},
                                   {pass.operands.attn, c.q_dim(), rows},
                                   grads.wo,
-                                  true},
-                                 {{pass.operands.d_k, c.kv_dim(), rows}, attn_in, grads.wk, true},
-                                 {{pass.operands.d_v, c.kv_dim(), rows}, attn_in, grads.wv, true}};
+                                  add},
+                                 {{pass.operands.d_k, c.kv_dim(), rows}, attn_in, grads.wk, add},
+                                 {{pass.operands.d_v, c.kv_dim(), rows}, attn_in, grads.wv, add}};
   TileProductTask trained[4];
   size_t n = 0;
   for (const TileProductTask& product : all) {
@@ -205,8 +206,9 @@ void ExpertsBackward(const LayerGradTask& task, View<const float, 2> d_h, const 
   const Arena::Scope scope(context.scratch);
   const LayerActs& acts = task.acts;
   auto d_weights = context.scratch.Matrix<float>(plan.slot_of.shape[0], plan.slot_of.shape[1]);
-  TileFfnGrad({task.weights.experts, acts.expert, acts.tiles.ffn_in, d_h, task.grads.experts}, plan,
-              d_weights, d_slots, context);
+  TileFfnGrad(
+      {task.weights.experts, acts.expert, acts.tiles.ffn_in, d_h, task.grads.experts, task.begins},
+      plan, d_weights, d_slots, context);
   if (!task.step.config.is_moe()) return;
   std::fill_n(d_logits.data, d_logits.size(), 0.0f);
   RouteGrad({acts.experts, acts.gate_weights, d_weights, d_logits}, context);

@@ -81,6 +81,8 @@ void TargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad, std::spa
                         Context& context) {
   const Arena::Scope scope(context.scratch);
   if (IsTiled(task, context)) return TileTargetLogProbsGrad(task, grad, log_prob, context);
+  if (grad.begins && grad.d_head.data != nullptr)
+    std::fill_n(grad.d_head.data, grad.d_head.size(), 0.0f);
   const View<const float, 2> head_t = Transposed(*task.head, context);
   ForEachChunk(task, grad.d_log_prob.data(), log_prob, context,
                [&](int64_t first, int64_t, View<float, 2> d_logits) {

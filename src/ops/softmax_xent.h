@@ -26,6 +26,7 @@ struct TargetGrad {
   std::span<const float> d_log_prob;  // [R]
   View<float, 2> d_x;                 // [R, d_model], overwritten
   View<float, 2> d_head;              // [vocab, d_model], added to; empty when frozen
+  bool begins = false;                // d_head holds nothing yet: it is written
 };
 /// Also writes log_prob, as TargetLogProbs would.
 void TargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad, std::span<float> log_prob,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/rows.h"
 #include "ops/tiles.h"
 
 namespace octet {
@@ -202,24 +203,36 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
   MultiplyBlock(s.d_up, w.w3, d_x, true, pass.kernels);
 }
 
+void Zero(const ExpertGrads& grads, Context& context) {
+  for (const View<float, 2>& w : {grads.w1, grads.w3, grads.w2}) {
+    if (w.data == nullptr) continue;
+    ForEachRow(w.shape[0], w.shape[1], context,
+               [&](int64_t r) { std::fill_n(w[r].data, w.shape[1], 0.0f); });
+  }
+}
+
 void GradWeights(const GradPass& pass, int64_t experts, Context& context) {
   auto* products = context.scratch.Allocate<TileProductTask>(3 * experts);
   size_t n = 0;
+  const bool add = !pass.task.begins;
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t count = pass.plan.offset[e + 1] - pass.plan.offset[e];
     const ExpertGrads& grads = pass.task.grads[static_cast<size_t>(e)];
-    if (count == 0) continue;
+    if (count == 0) {
+      if (!add) Zero(grads, context);
+      continue;
+    }
     const WeightOperands& o = pass.operands;
     const TileOperand x{pass.ByDim(o.x, e), pass.d(), count};
     if (grads.w1.data != nullptr)
-      products[n++] = {{pass.ByFf(o.d_gate, e), pass.ff(), count}, x, grads.w1, true};
+      products[n++] = {{pass.ByFf(o.d_gate, e), pass.ff(), count}, x, grads.w1, add};
     if (grads.w3.data != nullptr)
-      products[n++] = {{pass.ByFf(o.d_up, e), pass.ff(), count}, x, grads.w3, true};
+      products[n++] = {{pass.ByFf(o.d_up, e), pass.ff(), count}, x, grads.w3, add};
     if (grads.w2.data != nullptr) {
       products[n++] = {{pass.ByDim(o.d_out, e), pass.d(), count},
                        {pass.ByFf(o.hidden, e), pass.ff(), count},
                        grads.w2,
-                       true};
+                       add};
     }
   }
   MultiplyTiles({products, n}, context);

@@ -24,6 +24,7 @@ struct TileFfnGradTask {
   const ExpertActs& acts;  // as TileFfn left them
   TileSource x, d_out;     // [T, d_model] what the forward read; the gradient by what it made
   std::span<const ExpertGrads> grads;
+  bool begins = false;  // grads hold nothing yet: they are written
 };
 /// From d_out [T, d_model] to d_weights [T, k], the gradient by the choices' weights (written);
 /// d_slots [S, d_model], the one by the slots' inputs; and the experts' weights.

@@ -187,6 +187,7 @@ void TileTargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad,
         TileOperand::Values(CeilDiv(vocab, kTileDepth) * kTileDepth, group_rows));
     group.x = arena.Allocate<uint16_t>(TileOperand::Values(d, group_rows));
   }
+  if (rows == 0 && trained && grad.begins) std::fill_n(grad.d_head.data, grad.d_head.size(), 0.0f);
   for (int64_t first = 0; first < rows; first += group_rows) {
     group.first = first;
     group.rows = std::min(group_rows, rows - first);
@@ -194,8 +195,10 @@ void TileTargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad,
       GradBlock(pass, grad, block, group, pass.scratch[worker]);
     });
     if (!trained) continue;
-    const TileProductTask product{
-        {group.d_z, vocab, group.rows}, {group.x, d, group.rows}, grad.d_head, true};
+    const TileProductTask product{{group.d_z, vocab, group.rows},
+                                  {group.x, d, group.rows},
+                                  grad.d_head,
+                                  !grad.begins || first > 0};
     MultiplyTiles({&product, 1}, context);
   }
 }

@@ -22,6 +22,7 @@ void PackPiece(const PackTask& task, int64_t piece, const KernelDescriptor& kern
                      .cols = task.x.shape[1],
                      .turned = task.turned,
                      .pairs = task.pairs,
+                     .streams = task.streams,
                      .out = task.out + tile * kTileValues,
                      .panel_tiles = panel_tiles});
 }

@@ -69,6 +69,7 @@ struct PackTask {
   View<const float, 2> x;
   bool turned = false, pairs = false;
   uint16_t* out = nullptr;  // TileOperand::Values
+  bool streams = false;     // read much later: past the caches
 
   TileOperand operand() const {
     return turned ? TileOperand{out, x.shape[1], x.shape[0]}

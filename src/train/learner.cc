@@ -18,7 +18,8 @@ LearnerValue Learner::Finish(const ObjectiveValue& objective, RouterStatistics r
   return value;
 }
 
-LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, double share) {
+LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, double share,
+                                 bool begins) {
   log_prob_.assign(batch.target_row.size(), 0.0f);
   d_log_prob_.assign(batch.target_row.size(), 0.0f);
   ForwardOnTape(model_, batch.batch(), tape_, context_);
@@ -33,7 +34,7 @@ LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, dou
   const bool routed =
       model_.config().is_moe() && (options_.router.balance != 0 || options_.router.z != 0);
   Backward({model_, batch.batch(), tape_, batch.targets(), d_log_prob_, routed ? &terms : nullptr,
-            grads_},
+            grads_, begins},
            log_prob_, context_);
   if (tokens)
     objective = EvaluateObjective(options_.objective, InputOf(batch, normaliser), d_log_prob_);

@@ -36,9 +36,11 @@ class Learner {
         context_(context),
         tape_(model.config(), options.recompute) {}
 
-  /// Adds a micro-batch's gradient. `normaliser` is that of the whole update (0: this batch alone),
+  /// Adds a micro-batch's gradient, or with `begins` writes it: not where there are adapters, whose
+  /// gradients are only added. `normaliser` is that of the whole update (0: this batch alone),
   /// `share` this batch's part of it for the router's losses: 1 / number of micro-batches.
-  LearnerValue Accumulate(const TrainBatch& batch, double normaliser = 0, double share = 1);
+  LearnerValue Accumulate(const TrainBatch& batch, double normaliser = 0, double share = 1,
+                          bool begins = false);
 
   /// The losses alone.
   LearnerValue Evaluate(const TrainBatch& batch);

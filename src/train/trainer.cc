@@ -98,6 +98,8 @@ Status Trainer::Save() {
 }
 
 Status Trainer::ComputeReference() {
+  int64_t done = 0, total = 0;
+  for (const Source& source : mixture_.sources()) total += source.tokens.documents();
   for (size_t source = 0; source < mixture_.sources().size(); ++source) {
     const int64_t documents = mixture_.sources()[source].tokens.documents();
     auto& sums = reference_[source];
@@ -108,6 +110,8 @@ Status Trainer::ComputeReference() {
       const std::vector<double> part = learner_->CompletionLogProbs(batch);
       sums.insert(sums.end(), part.begin(), part.end());
       first += taken;
+      done += taken;
+      if (options_.on_reference) options_.on_reference(done, total);
     }
   }
   return {};
@@ -162,14 +166,17 @@ Result<UpdateReport> Trainer::Update() {
         NaturalNormaliser(options_.learner.objective, {none, batch.weight, batch.completions});
     batches.push_back(std::move(batch));
   }
-  ZeroGradients(optimizer_->tensors(), pool_);
+  // The first micro-batch writes most gradients, which saves two passes over them.
+  bool begins = trained_.adapters == nullptr;
+  if (!begins) ZeroGradients(optimizer_->tensors(), pool_);
   UpdateReport report;
   int64_t rows = 0;
   std::vector<int64_t> load;
   double correct = 0, count = 0, flops = 0;
   const double share = 1 / static_cast<double>(batches.size());
   for (const TrainBatch& batch : batches) {
-    LearnerValue value = learner_->Accumulate(batch, normaliser, share);
+    LearnerValue value = learner_->Accumulate(batch, normaliser, share, begins);
+    begins = false;
     report.loss += value.objective.loss;
     report.balance += share * value.balance;
     report.z += share * value.z;

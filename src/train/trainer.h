@@ -54,6 +54,8 @@ struct TrainerOptions {
   CompanionFiles companions;
   std::map<std::string, std::string> identity;  // RunState::identity
   const std::atomic<bool>* stop = nullptr;      // saves, then ends the run
+  /// Documents the reference model has judged, of all; while PrepareReference computes.
+  std::function<void(int64_t done, int64_t total)> on_reference = {};
 };
 
 /// What a source's held-out documents say.

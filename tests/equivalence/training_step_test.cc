@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "support/model_runner.h"
 #include "train/learner.h"
@@ -103,6 +104,39 @@ TEST(TrainingStep, ThreadsAndRecomputationDoNotChangeABitInBf16) {
       const Step other = run(recompute, threads);
       EXPECT_EQ(base.grads, other.grads);
       EXPECT_EQ(base.value.total, other.value.total);
+    }
+  }
+}
+
+/// The gradients of a batch, added to zeros or written over what is no number.
+std::vector<float> GradientsOf(const Model& model, const TrainBatch& batch, Arithmetic arithmetic,
+                               bool begins) {
+  ThreadPool pool(2);
+  const KernelTable kernels = SelectKernels(Must(SelectIsaFromEnvironment()));
+  Arena arena;
+  Context context{pool, kernels, arena, arithmetic};
+  Parameters grads = Must(Parameters::Create(model.config(), "gradients"));
+  if (begins) {
+    for (const Parameters::Tensor& tensor : grads.tensors()) {
+      for (float& g : grads.Of(tensor)) g = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+  const Gradients views = ViewsOf(model.config(), grads);
+  Learner learner(model, views, {.router = {.balance = 0.02, .z = 0.001}}, context);
+  learner.Accumulate(batch, 0, 1, begins);
+  return {grads.values().begin(), grads.values().end()};
+}
+
+TEST(TrainingStep, WritesTheGradientsThatItWouldAddToZeros) {
+  std::vector<Case> cases = Cases();
+  Case one_token;  // experts without rows
+  one_token.lengths = {1};
+  cases.push_back(one_token);
+  for (const Case& c : cases) {
+    const auto model = SyntheticModel(c.config);
+    for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kBf16}) {
+      EXPECT_EQ(GradientsOf(*model, MakeBatch(c), arithmetic, true),
+                GradientsOf(*model, MakeBatch(c), arithmetic, false));
     }
   }
 }
