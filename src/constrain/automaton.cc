@@ -23,7 +23,7 @@ constexpr size_t kSeenSlots = 1 << 15;  // a power of two, several times as many
 constexpr int64_t kMostWork = 1'000'000;
 
 constexpr size_t kMostStates = 1 << 15;
-constexpr size_t kMostCachedBytes = 24u << 20;
+constexpr size_t kMostCachedBytes = 16u << 20;
 
 uint64_t Mix(uint64_t a, uint64_t b) {
   uint64_t x = a ^ (b + 0x9E3779B97F4A7C15u + (a << 6) + (a >> 2));

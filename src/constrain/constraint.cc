@@ -72,7 +72,7 @@ const TokenTrie& ConstraintCompiler::Trie() {
 
 Result<std::unique_ptr<ConstraintState>> ConstraintCompiler::Start(const Constraint& constraint,
                                                                    bool at_text_start) {
-  constexpr size_t kMostKept = 16;
+  constexpr size_t kMostKept = 8;
   const std::lock_guard lock(mutex_);
   const auto found = std::find_if(recent_.begin(), recent_.end(),
                                   [&](const Entry& e) { return e.constraint == constraint; });

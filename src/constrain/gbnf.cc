@@ -35,8 +35,8 @@ class Parser {
     return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
   }
   bool AtEnd() const { return at_ >= text_.size(); }
-  void Fail(std::string what) { FailAt(at_, std::move(what)); }
-  void FailAt(size_t at, std::string what);
+  void Fail(const std::string& what) { FailAt(at_, what); }
+  void FailAt(size_t at, const std::string& what);
   std::pair<int32_t, size_t> Place(size_t at);
   bool SkipSpace(bool newlines);
   std::string_view Name();
@@ -78,7 +78,7 @@ std::pair<int32_t, size_t> Parser::Place(size_t at) {
   return {place_.line, at - place_.line_begin + 1};
 }
 
-void Parser::FailAt(size_t at, std::string what) {
+void Parser::FailAt(size_t at, const std::string& what) {
   if (!ok()) return;
   const auto [line, column] = Place(at);
   fault_ = fmt::format("grammar, line {}, column {}: {}", line, column, what);

@@ -30,7 +30,7 @@ class PatternParser {
   char Peek(size_t ahead = 0) const {
     return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
   }
-  void Fail(std::string what) {
+  void Fail(const std::string& what) {
     if (ok()) fault_ = fmt::format("at character {} of \"{}\": {}", at_ + 1, text_, what);
   }
   PatternText Empty() { return {builder_.Empty(), 0, 0}; }

@@ -50,7 +50,7 @@ class SchemaCompiler {
   };
   bool ReadMembers(const SchemaJson& schema, const std::string& at, std::vector<Member>& members);
   ExprId ExtraMember(const SchemaJson& schema, const std::string& at);
-  ExprId KeyBeside(std::vector<std::string> names);
+  ExprId KeyBeside(const std::vector<std::string>& names);
   ExprId KeyBelow(const std::vector<std::u32string>& names, size_t begin, size_t end, size_t depth);
   ExprId Chain(const std::vector<Member>& members, ExprId extra, int32_t most_extra);
   int64_t Count(const SchemaJson& schema, const char* key, int64_t otherwise,

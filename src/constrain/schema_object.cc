@@ -70,7 +70,7 @@ ExprId SchemaCompiler::KeyBelow(const std::vector<std::u32string>& names, size_t
 }
 
 /// A key that is none of these, written without escapes.
-ExprId SchemaCompiler::KeyBeside(std::vector<std::string> names) {
+ExprId SchemaCompiler::KeyBeside(const std::vector<std::string>& names) {
   constexpr size_t kLongestName = 200;
   std::vector<std::u32string> wide;
   for (const std::string& name : names) {
@@ -111,7 +111,7 @@ ExprId SchemaCompiler::ExtraMember(const SchemaJson& schema, const std::string& 
   }
   const ExprId value =
       found == schema.end() ? parts_.Value() : Compile(*found, at + "/additionalProperties");
-  const ExprId key = names.empty() ? parts_.String() : KeyBeside(std::move(names));
+  const ExprId key = names.empty() ? parts_.String() : KeyBeside(names);
   return builder_.Shared("extra", parts_.Member(key, value));
 }
 

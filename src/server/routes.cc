@@ -10,6 +10,7 @@
 #include "server/embeddings.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
+#include "server/openapi.h"
 #include "server/page.h"
 #include "server/text_routes.h"
 
@@ -62,10 +63,10 @@ void Responses(Host& host, const ExchangePtr& exchange) {
 
 using Compute = ApiResult<Json> (*)(const Host&, const nlohmann::json&);
 
-void ComputeNow(Host& host, const ExchangePtr& exchange, Compute compute, bool anthropic) {
+void ComputeNow(Host& host, const ExchangePtr& exchange, Compute compute) {
   const auto body = ParseBody(exchange->request().body);
   const auto json = body ? compute(host, *body) : tl::unexpected(body.error());
-  if (!json) return exchange->Respond(ErrorResponse(json.error(), anthropic));
+  if (!json) return exchange->Respond(ErrorResponse(json.error()));
   RespondJson(exchange, *json);
 }
 
@@ -113,6 +114,21 @@ void Page(Host& /*host*/, const ExchangePtr& exchange) {
   exchange->Respond(PageResponse(exchange->request()));
 }
 
+void OpenApi(Host& /*host*/, const ExchangePtr& exchange) {
+  HttpResponse response;
+  response.body = OpenApiDocument();
+  exchange->Respond(std::move(response));
+}
+
+/// Tools are a part of the prompt.
+void CountMessageTokens(Host& host, const ExchangePtr& exchange) {
+  const std::string& text = exchange->request().body;
+  const auto body = ParseBody(text);
+  const auto json = body ? CountTokens(host, *body, text) : tl::unexpected(body.error());
+  if (!json) return exchange->Respond(ErrorResponse(json.error(), true));
+  RespondJson(exchange, *json);
+}
+
 struct Route {
   std::string_view method, path;
   bool needs_key;
@@ -123,6 +139,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/health", false, Health},
     {"GET", "/ready", false, Ready},
     {"GET", "/metrics", true, MetricsText},
+    {"GET", "/openapi.json", false, OpenApi},
     {"GET", "/", false, Page},
     {"GET", "/page.js", false, Page},
     {"GET", "/page.css", false, Page},
@@ -138,14 +155,12 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/responses", true, Responses},
     {"POST", "/v1/embeddings", true, StartEmbeddings},
     {"POST", "/v1/messages", true, Messages},
-    {"POST", "/v1/messages/count_tokens", true,
-     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, CountTokens, true); }},
-    {"POST", "/tokenize", true,
-     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Tokenize, false); }},
+    {"POST", "/v1/messages/count_tokens", true, CountMessageTokens},
+    {"POST", "/tokenize", true, [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Tokenize); }},
     {"POST", "/detokenize", true,
-     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Detokenize, false); }},
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, Detokenize); }},
     {"POST", "/apply-template", true,
-     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, ApplyTemplate, false); }},
+     [](Host& h, const ExchangePtr& e) { ComputeNow(h, e, ApplyTemplate); }},
 };
 
 constexpr std::string_view kModelPath = "/v1/models/";
@@ -191,6 +206,12 @@ void NoRoute(const ExchangePtr& exchange) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string_view, std::string_view>> KnownRoutes() {
+  std::vector<std::pair<std::string_view, std::string_view>> routes;
+  for (const Route& route : kRoutes) routes.emplace_back(route.method, route.path);
+  return routes;
+}
 
 std::string_view KnownPath(std::string_view path) {
   const auto found = std::ranges::find_if(kRoutes, [&](const Route& r) { return r.path == path; });

@@ -1,5 +1,6 @@
 #include "server/text_routes.h"
 
+#include "server/answer_shape.h"
 #include "server/generation_job.h"
 #include "server/json_fields.h"
 
@@ -12,11 +13,13 @@ constexpr int32_t kMostTokens = 1 << 24;
 
 }  // namespace
 
-ApiResult<Json> CountTokens(const Host& host, const nlohmann::json& body) {
+ApiResult<Json> CountTokens(const Host& host, const nlohmann::json& body, std::string_view text) {
   nlohmann::json whole = body;
   whole["max_tokens"] = 1;
   auto request = ParseMessagesRequest(whole);
   if (!request) return tl::unexpected(request.error());
+  const auto shape = ReadAnswerShape(text, Interface::kMessages, *request);
+  if (!shape) return tl::unexpected(shape.error());
   if (auto known = CheckModel(host, request->model); !known) return tl::unexpected(known.error());
   auto rendered = RenderMessages(host, *request);
   if (!rendered) return tl::unexpected(rendered.error());

@@ -7,8 +7,9 @@
 
 namespace octet {
 
-/// Anthropic's /v1/messages/count_tokens.
-ApiResult<nlohmann::ordered_json> CountTokens(const Host& host, const nlohmann::json& body);
+/// Anthropic's /v1/messages/count_tokens; `text` is the body as it came.
+ApiResult<nlohmann::ordered_json> CountTokens(const Host& host, const nlohmann::json& body,
+                                              std::string_view text);
 /// {"content" or "prompt" or "messages", "add_special", "with_pieces"} → {"tokens", "count"}
 ApiResult<nlohmann::ordered_json> Tokenize(const Host& host, const nlohmann::json& body);
 /// {"tokens"} → {"content"}

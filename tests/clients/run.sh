@@ -21,4 +21,4 @@ for _ in $(seq 300); do
 done
 [ -n "$OCTET_URL" ] || { cat "$folder/err"; exit 1; }
 export OCTET_URL OCTET_API_KEY
-node --test --test-concurrency=1 --test-reporter=spec clients.test.mjs tools.test.mjs schemas.test.mjs
+node --test --test-concurrency=1 --test-reporter=spec clients.test.mjs tools.test.mjs schemas.test.mjs openapi.test.mjs
