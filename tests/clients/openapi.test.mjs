@@ -53,7 +53,7 @@ test("openapi: paths without a body", async () => {
 });
 
 async function fetchable(path) {
-  const asset = /^\/($|page|icon|ui|text)/.test(path);
+  const asset = /^\/($|page|icon|ui|text|licences)/.test(path);
   if (!asset) return ask(path);
   used.add(path);  // without Node at build time the page is not there
   const answer = await fetch(url + path);
