@@ -1,39 +1,38 @@
-// The model inside the program: an instruct model that answers in its chat format and ends by
-// itself.
+// The model inside the program is the one in models/, and opens from its own bytes.
 #include "octet/default_model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
 
 #include "octet/engine.h"
 
 namespace octet {
 namespace {
 
-using ::testing::StartsWith;
-
-TEST(DefaultModel, IsAMixtureOfExpertsThatChats) {
-  EXPECT_THAT(std::string(DefaultModelName()), StartsWith("Llama-"));
-  const auto model = LanguageModel::Load({});
-  ASSERT_TRUE(model) << model.error().message;
-  const ModelInfo& info = model->info();
-  EXPECT_EQ(info.architecture, "mixtral");
-  EXPECT_EQ(info.chat_format, "mistral-v3");
-  EXPECT_EQ(info.context, 1024);
-  EXPECT_LT(info.active_parameters, 10'000'000);
+TEST(DefaultModel, IsAFileOfTheRepository) {
+  std::ifstream in(
+      std::string(OCTET_SOURCE_DIR) + "/models/" + std::string(DefaultModelName()) + ".gguf",
+      std::ios::binary);
+  ASSERT_TRUE(in) << DefaultModelName();
+  const std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::span<const std::byte> bytes = DefaultModelBytes();
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), file);
 }
 
-TEST(DefaultModel, AnswersAndEndsByItself) {
+TEST(DefaultModel, IsAMixtureOfExpertsThatTellsStories) {
   auto model = LanguageModel::Load({});
   ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->info().name, DefaultModelName());
+  EXPECT_EQ(model->info().architecture, "mixtral");
   GenerateOptions options;
   options.sampling = SamplingOptions::Greedy();
-  options.max_tokens = 700;
-  const ChatMessage asked[] = {{"user", "Tell a short story about a brave little mouse."}};
-  const auto answer = model->Chat(asked, options);
-  ASSERT_TRUE(answer) << answer.error().message;
-  EXPECT_EQ(answer->finish, FinishReason::kStop);
-  EXPECT_GT(answer->ids.size(), 50u);
+  options.max_tokens = 60;
+  const auto story = model->Generate("Once upon a time", options);
+  ASSERT_TRUE(story) << story.error().message;
+  EXPECT_THAT(story->text, ::testing::HasSubstr("there was"));
 }
 
 }  // namespace
