@@ -120,6 +120,10 @@ typedef struct octet_generate_options {
   const int32_t* bias_ids; /* logit bias: bias_count ids and what is added to their logits */
   const float* bias_values;
   size_t bias_count;
+  /* What the text must be, at most one of them: a grammar (GBNF), or a JSON schema, where "{}" is
+   * any value. NULL: anything. docs/guides/constraints.md */
+  const char* grammar;
+  const char* json_schema;
 } octet_generate_options;
 
 OCTET_API void octet_generate_options_init(octet_generate_options* options);

@@ -122,6 +122,11 @@ Result<GenerateOptions> ReadGenerate(const octet_generate_options& o) {
   for (size_t i = 0; i < o.bias_count; ++i) {
     s.logit_bias.emplace_back(o.bias_ids[i], o.bias_values[i]);
   }
+  if (o.grammar != nullptr && o.json_schema != nullptr) {
+    return Err(ErrorCode::kInvalidArgument, "grammar and json_schema: only one of them may be set");
+  }
+  if (o.grammar != nullptr) options.constraint = {Constraint::Kind::kGrammar, o.grammar};
+  if (o.json_schema != nullptr) options.constraint = {Constraint::Kind::kJsonSchema, o.json_schema};
   return options;
 }
 

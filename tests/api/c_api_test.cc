@@ -20,8 +20,10 @@ using Model = std::unique_ptr<octet_model, Free>;
 
 Model Load() {
   octet_model* model = nullptr;
-  EXPECT_EQ(octet_model_load(octet::testing::SmallModelPath().c_str(), &model), OCTET_OK)
-      << octet_last_error();
+  octet_load_options options;
+  octet_load_options_init(&options);
+  options.model_path = octet::testing::SmallModelPath().c_str();
+  EXPECT_EQ(octet_model_load(&options, &model), OCTET_OK) << octet_last_error();
   return Model(model);
 }
 
@@ -106,6 +108,24 @@ TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
   ASSERT_EQ(octet_generate(model.get(), "Once", &options, stop_at_once, nullptr, &result),
             OCTET_OK);
   EXPECT_EQ(result.finish, OCTET_FINISH_CANCELLED);
+}
+
+TEST(CApi, KeepsToAGrammarOrASchema) {
+  const Model model = Load();
+  octet_generate_options options = Greedy(40);
+  options.grammar = "root ::= \"x\" [0-9]{2} \"y\"";
+  std::string text;
+  ASSERT_EQ(octet_generate(model.get(), "Once", &options, Append, &text, nullptr), OCTET_OK);
+  EXPECT_THAT(text, ::testing::MatchesRegex("x[0-9][0-9]y"));
+  options.grammar = nullptr;
+  options.json_schema = "{\"enum\": [[1, 2], [1, 3]]}";
+  text.clear();
+  ASSERT_EQ(octet_generate(model.get(), "Once", &options, Append, &text, nullptr), OCTET_OK);
+  EXPECT_THAT(text, ::testing::AnyOf("[1,2]", "[1,3]"));
+  options.grammar = "root ::= .";
+  EXPECT_EQ(octet_generate(model.get(), "Once", &options, Append, &text, nullptr),
+            OCTET_INVALID_ARGUMENT);
+  EXPECT_THAT(octet_last_error(), HasSubstr("only one"));
 }
 
 TEST(CApi, TellsSizesBeforeItWrites) {
