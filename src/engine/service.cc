@@ -166,10 +166,13 @@ void EngineService::Step() {
     if (event.finish) ++finished;
     Hold(event);
   }
+  {
+    // Before it is told, so that who has an answer finds it counted.
+    const std::lock_guard lock(mutex_);
+    stats_ = engine_->stats();
+  }
   if (!engine_->busy() || std::chrono::steady_clock::now() - told_ >= pace_) TellHeld();
-  const EngineStats stats = engine_->stats();
   const std::lock_guard lock(mutex_);
-  stats_ = stats;
   open_ -= finished;
   if (open_ == 0) idle_.notify_all();
 }
