@@ -31,6 +31,7 @@ ExpectOutput "(other models)"
 
 # Start FLAGS…: serves on a free port; sets $server and $url.
 Start() {
+  : >"$folder/err"  # what the server before said
   "$OCTET" serve --port 0 --threads 1 --log off "$@" 2>"$folder/err" &
   server=$!
   for _ in $(seq 300); do

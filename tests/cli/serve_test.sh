@@ -8,6 +8,7 @@ trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$folder"' EX
 
 # Start FLAGS…: serves on a free port; sets $server and $OCTET_URL.
 Start() {
+  : >"$folder/err"  # what the server before said
   "$OCTET" serve --port 0 --threads 1 --log "$folder/access.log" "$@" 2>"$folder/err" &
   server=$!
   for _ in $(seq 300); do
