@@ -68,7 +68,7 @@ void Add_cost(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CostOptions& c = flags->cost;
   command->add_option("-m,--model", flags->bench.model, "The model to measure")->type_name("PATH");
-  command->add_option("--threads", flags->bench.threads, "Threads (default: one a core)");
+  command->add_option("-t,--threads", flags->bench.threads, "Threads (default: one a core)");
   command->add_option("--batch", flags->batch, "Answers that are computed together (8)");
   command->add_option("--prompt-speed", c.prompt_tokens_per_s,
                       "Tokens/s of prompts instead of measuring");

@@ -94,7 +94,7 @@ void Add_experts(CLI::App& app) {
   command->add_option("-c,--context", o.context, "Tokens of a window")->capture_default_str();
   command->add_option("--plot", flags->plot, "SVG to write");
   command->add_flag("--json", flags->json, "JSON instead of tables");
-  command->add_option("--threads", o.threads, "Threads (default: one a core)");
+  command->add_option("-t,--threads", o.threads, "Threads (default: one a core)");
   command->add_flag("-q,--quiet", flags->quiet, "Do not name the texts");
   OnRun(command, [flags] { return Run(*flags); });
 }

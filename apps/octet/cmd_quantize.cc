@@ -114,7 +114,7 @@ void Add_quantize(CLI::App& app) {
   command->add_flag("--resume", flags->options.resume, "Continue an interrupted run");
   command->add_flag("--force", flags->options.force,
                     "Replace DST, and start over what was interrupted");
-  command->add_option("--threads", flags->options.threads, "Threads (default: one a core)");
+  command->add_option("-t,--threads", flags->options.threads, "Threads (default: one a core)");
   command->add_flag("-q,--quiet", flags->quiet, "No progress, only the names of the files");
   OnRun(command, [flags] { return Run(*flags); });
 }

@@ -47,7 +47,7 @@ void Add_tokenizer(CLI::App& app) {
                    "Take every n-th line of longer text, up to this size")
       ->transform(CLI::AsSizeValue(true))
       ->type_name("SIZE");
-  command->add_option("--threads", flags->options.threads, "Threads (default: one a core)");
+  command->add_option("-t,--threads", flags->options.threads, "Threads (default: one a core)");
   OnRun(command, [flags] { return Run(*flags); });
 }
 

@@ -43,7 +43,7 @@ void AddConvertFlags(CLI::App* command, ConvertFlags& flags) {
   command->add_flag("--resume", flags.options.resume, "Continue what was interrupted");
   command->add_flag("--force", flags.options.force,
                     "Replace DST, and start over what was interrupted");
-  command->add_option("--threads", flags.options.threads, "Threads (default: one a core)");
+  command->add_option("-t,--threads", flags.options.threads, "Threads (default: one a core)");
   command->add_flag("-q,--quiet", flags.quiet, "No progress, only the names of the files");
 }
 

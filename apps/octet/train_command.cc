@@ -240,7 +240,7 @@ void AddRunFlags(CLI::App& command, TrainFlags& flags) {
                   "f32, or bf16 with float sums (default: bf16 where the machine has AMX)")
       ->group(group);
   command.add_flag("--recompute", o.recompute, "Less memory, a third more work")->group(group);
-  command.add_option("--threads", o.threads, "Threads (default: one a core)")->group(group);
+  command.add_option("-t,--threads", o.threads, "Threads (default: one a core)")->group(group);
   command.add_option("--log-every", flags.log_every, "Updates between lines of progress")
       ->group(group);
   command.add_flag("-q,--quiet", flags.quiet, "No progress, only the checkpoint's name")
