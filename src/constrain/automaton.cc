@@ -174,7 +174,7 @@ int32_t Automaton::Intern() {
   });
   uint64_t hash = next_accepting_ ? 1 : 0;
   for (const Config& c : next_) {
-    hash = Mix(Mix(hash, static_cast<uint64_t>(c.node)), static_cast<uint64_t>(c.frame + 1));
+    hash = Mix(Mix(hash, static_cast<uint64_t>(c.node)), static_cast<uint64_t>(c.frame) + 1);
   }
   const auto [begin, end] = state_ids_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {

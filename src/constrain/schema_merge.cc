@@ -245,8 +245,9 @@ bool SchemaDocument::MergeKeyword(SchemaJson& into, const std::string& key,
   }
   if (key == "items" || key == "additionalProperties") {
     auto merged = Merge(mine, value);
-    if (merged) mine = *std::move(merged);
-    return merged.has_value();
+    if (!merged) return false;
+    mine = *std::move(merged);
+    return true;
   }
   return Fail(key, "different ones together cannot be guaranteed");
 }

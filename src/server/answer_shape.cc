@@ -121,9 +121,10 @@ void ShapeReader::ReadChoice(const Json& choices, const std::string& field) {
 void ShapeReader::ReadGrammars(const Json& object, const std::string& prefix) {
   for (const char* key : {"grammar", "guided_grammar"}) {
     const Json* grammar = Find(object, key);
-    if (grammar == nullptr || *grammar == "") continue;
+    if (grammar == nullptr) continue;
     if (!grammar->is_string()) return Fail(prefix + key, "expected a grammar in GBNF");
-    Constrain(prefix + key, {Constraint::Kind::kGrammar, grammar->get<std::string>()});
+    auto text = grammar->get<std::string>();
+    if (!text.empty()) Constrain(prefix + key, {Constraint::Kind::kGrammar, std::move(text)});
   }
   for (const char* key : {"json_schema", "guided_json", "json"}) {
     if (prefix.empty() && std::string_view(key) == "json") continue;

@@ -175,14 +175,12 @@ void GenerationJob::HearAll(size_t index, std::vector<Event>& events) {
   const GenerationRequest& asked = answer_.request;
   const bool together =
       asked.stream && asked.top_logprobs < 0 && asked.trace == RoutingTrace::kNone;
-  std::string text;
-  for (Event& event : events) {
-    if (together) {
-      text += event.text;
-      event.text = &event == &events.back() ? std::move(text) : std::string();
-    }
-    Hear(index, event);
+  if (together) {
+    std::string text;
+    for (Event& event : events) text += std::exchange(event.text, {});
+    events.back().text = std::move(text);
   }
+  for (const Event& event : events) Hear(index, event);
 }
 
 void GenerationJob::Hear(size_t index, const Event& event) {
