@@ -7,22 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "octet/server.h"
-#include "support/small_model.h"
+#include "support/test_server.h"
 
 namespace octet {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
-  LoadOptions load;
-  load.model = testing::SmallModelPath();
-  load.threads = 2;
-  options.port = 0;
-  auto server = Server::Start(load, options);
-  EXPECT_TRUE(server) << server.error().message;
-  return *std::move(server);
-}
+using testing::StartServer;
 
 LoadTestOptions Short(const Server& server) {
   LoadTestOptions options;

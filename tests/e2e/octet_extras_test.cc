@@ -6,7 +6,7 @@
 
 #include "octet/server.h"
 #include "support/http_client.h"
-#include "support/small_model.h"
+#include "support/test_server.h"
 
 namespace octet {
 namespace {
@@ -14,16 +14,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::HttpReply;
-
-std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
-  LoadOptions load;
-  load.model = testing::SmallModelPath();
-  load.threads = 2;
-  options.port = 0;
-  auto server = Server::Start(load, options);
-  EXPECT_TRUE(server) << server.error().message;
-  return *std::move(server);
-}
+using testing::StartServer;
 
 json Chat(bool stream) {
   return {{"messages", {{{"role", "user"}, {"content", "Once upon a time"}}}},

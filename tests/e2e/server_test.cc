@@ -12,6 +12,7 @@
 #include "support/http_client.h"
 #include "support/small_model.h"
 #include "support/temp_folder.h"
+#include "support/test_server.h"
 
 namespace octet {
 namespace {
@@ -20,17 +21,8 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::HttpClient;
 using testing::HttpReply;
+using testing::StartServer;
 using ::testing::StartsWith;
-
-std::unique_ptr<Server> StartServer(ServeOptions options = {}) {
-  LoadOptions load;
-  load.model = testing::SmallModelPath();
-  load.threads = 2;
-  options.port = 0;
-  auto server = Server::Start(load, options);
-  EXPECT_TRUE(server) << server.error().message;
-  return *std::move(server);
-}
 
 json Parsed(const HttpReply& reply) {
   EXPECT_EQ(reply.status, 200) << reply.body;
