@@ -30,7 +30,17 @@ enum class ConvertType {
   kQ8_0,
 };
 
-struct ConvertOptions {
+/// What every command that writes a checkpoint can be told.
+struct WriteOptions {
+  std::filesystem::path tokenizer;          // a file or folder to take it from; empty: the source
+  bool resume = false;                      // continue where an interrupted run ended
+  bool force = false;                       // replace an existing destination, drop a partial one
+  bool show_progress = false;               // a bar on stderr
+  int threads = 0;                          // 0: one a core
+  const std::atomic<bool>* stop = nullptr;  // set from elsewhere: ends with kCancelled, resumable
+};
+
+struct ConvertOptions : WriteOptions {
   ConvertTarget target = ConvertTarget::kAuto;
   ConvertType type = ConvertType::kDefault;
   uint64_t max_shard_bytes = 5'000'000'000;  // of a safetensors file
@@ -38,12 +48,6 @@ struct ConvertOptions {
   /// Key/value heads of the result, a divisor of the source's: means of neighbouring heads, for
   /// grouped-query attention. 0: as in the source.
   int64_t kv_heads = 0;
-  std::filesystem::path tokenizer;          // a file or folder to take it from; empty: the source
-  bool resume = false;                      // continue an interrupted conversion
-  bool force = false;                       // replace an existing destination, drop a partial one
-  bool show_progress = false;               // a bar on stderr
-  int threads = 0;                          // for re-encoding; 0: one a core
-  const std::atomic<bool>* stop = nullptr;  // set from elsewhere: ends with kCancelled, resumable
 };
 
 struct ConvertReport {

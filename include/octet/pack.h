@@ -13,14 +13,8 @@
 
 namespace octet {
 
-struct PackOptions {
-  std::string type;                 // one of QuantizeTypes() to quantise first; empty: as stored
-  std::filesystem::path tokenizer;  // a file or folder to take it from; empty: the source
-  bool resume = false;              // continue an interrupted run
-  bool force = false;               // replace an existing destination, drop a partial one
-  bool show_progress = false;       // a bar on stderr
-  int threads = 0;                  // 0: one a core
-  const std::atomic<bool>* stop = nullptr;  // set from elsewhere: ends with kCancelled, resumable
+struct PackOptions : WriteOptions {
+  std::string type;  // one of QuantizeTypes() to quantise first; empty: as stored
 };
 
 struct PackReport {

@@ -14,7 +14,7 @@
 
 namespace octet {
 
-struct QuantizeOptions {
+struct QuantizeOptions : WriteOptions {
   std::string type = "q4_k_m";  // one of QuantizeTypes()
   /// Block or float formats ("q6_k", "f16") that replace the type's own choice; empty: none.
   std::string experts;                 // for w1, w2, w3
@@ -24,13 +24,7 @@ struct QuantizeOptions {
   std::filesystem::path imatrix;       // from octet imatrix or llama.cpp; empty: none
   bool dry_run = false;                // only say what would be written; headers are enough
 
-  uint64_t max_part_bytes = 0;              // of a GGUF part; 0: one file
-  std::filesystem::path tokenizer;          // a file or folder to take it from; empty: the source
-  bool resume = false;                      // continue where an interrupted run ended
-  bool force = false;                       // replace an existing destination, drop a partial one
-  bool show_progress = false;               // a bar on stderr
-  int threads = 0;                          // 0: one a core
-  const std::atomic<bool>* stop = nullptr;  // set from elsewhere: ends with kCancelled, resumable
+  uint64_t max_part_bytes = 0;  // of a GGUF part; 0: one file
 };
 
 struct QuantizedTensor {

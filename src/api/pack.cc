@@ -13,13 +13,8 @@ namespace {
 
 ConvertOptions OptionsOfConversion(const PackOptions& options) {
   ConvertOptions convert;
+  static_cast<WriteOptions&>(convert) = options;
   convert.target = ConvertTarget::kGguf;
-  convert.tokenizer = options.tokenizer;
-  convert.resume = options.resume;
-  convert.force = options.force;
-  convert.show_progress = options.show_progress;
-  convert.threads = options.threads;
-  convert.stop = options.stop;
   return convert;
 }
 

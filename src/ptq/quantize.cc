@@ -26,14 +26,9 @@ Result<std::optional<Format>> OptionalFormat(const std::string& name, std::strin
 
 ConvertOptions OptionsOfConversion(const QuantizeOptions& options) {
   ConvertOptions convert;
+  static_cast<WriteOptions&>(convert) = options;
   convert.target = ConvertTarget::kGguf;
   convert.max_part_bytes = options.max_part_bytes;
-  convert.tokenizer = options.tokenizer;
-  convert.resume = options.resume;
-  convert.force = options.force;
-  convert.show_progress = options.show_progress;
-  convert.threads = options.threads;
-  convert.stop = options.stop;
   return convert;
 }
 

@@ -3,8 +3,7 @@
 #include <cstring>
 
 #include "base/f16.h"
-#include "quant/affine_search.h"
-#include "quant/encode_common.h"
+#include "quant/encode_blocks.h"
 
 namespace octet {
 
@@ -27,24 +26,18 @@ void DecodeQ2_K(const std::byte* blocks, int64_t n, float* out) {
 
 namespace {
 
-constexpr int kGroups = 16, kGroup = 16, kTop = 3;
+constexpr int kGroups = 16, kGroup = 16, kTop = 3, kScaleTop = 15;
 constexpr quant::AffineTrials kTrials = {2.0f, 0.2f, 9};
-using Search = quant::SuperBlockAffineFit<kGroups, kGroup, kTop, 15>;
 
 BlockQ2_K Pack(const float* x, const quant::SuperBlockAffine<kGroups>& fit) {
   BlockQ2_K b = {};
   b.d = quant::StepBits(fit.d);
   b.dmin = quant::StepBits(fit.dmin);
-  for (int g = 0; g < kGroups; ++g) {
-    const quant::Affine at = fit.at(g);
-    const float inverse = quant::Reciprocal(at.step);
-    for (int l = 0; l < kGroup; ++l) {
-      const int code = static_cast<int>(
-          quant::RoundNearest(quant::Clamp((x[kGroup * g + l] + at.offset) * inverse, 0.0f, kTop)));
-      b.qs[32 * (g / 8) + 16 * (g % 2) + l] |= static_cast<uint8_t>(code << 2 * (g / 2 % 4));
-    }
+  for (int g = 0; g < kGroups; ++g)
     b.scales[g] = static_cast<uint8_t>(fit.scale[g] | fit.min[g] << 4);
-  }
+  quant::ForEachCode<kGroups, kGroup, kTop>(x, fit, [&](int g, int l, int code) {
+    b.qs[32 * (g / 8) + 16 * (g % 2) + l] |= static_cast<uint8_t>(code << 2 * (g / 2 % 4));
+  });
   return b;
 }
 
@@ -56,14 +49,8 @@ void EncodeQ2_K(const float* values, int64_t n, std::byte* blocks) {
 
 void EncodeWeightedQ2_K(const float* values, const float* importance, int64_t n,
                         std::byte* blocks) {
-  for (int64_t i = 0; i < n; i += BlockQ2_K::kValues, blocks += sizeof(BlockQ2_K)) {
-    float w[BlockQ2_K::kValues];
-    for (int g = 0; g < kGroups; ++g)
-      quant::GroupWeights(importance ? importance + i + g * kGroup : nullptr, kGroup,
-                          w + g * kGroup);
-    const BlockQ2_K b = Pack(values + i, Search(values + i, w).Fit(kTrials));
-    std::memcpy(blocks, &b, sizeof(b));
-  }
+  quant::EncodeSuperBlocks<BlockQ2_K, kGroups, kGroup, kTop, kScaleTop>(values, importance, n,
+                                                                        blocks, kTrials, Pack);
 }
 
 }  // namespace octet

@@ -3,8 +3,7 @@
 #include <cstring>
 
 #include "base/f16.h"
-#include "quant/affine_search.h"
-#include "quant/encode_common.h"
+#include "quant/encode_blocks.h"
 
 namespace octet {
 
@@ -46,24 +45,17 @@ void DecodeQ4_K(const std::byte* blocks, int64_t n, float* out) {
 
 namespace {
 
-constexpr int kGroups = 8, kGroup = 32, kTop = 15;
+constexpr int kGroups = 8, kGroup = 32, kTop = 15, kScaleTop = 63;
 constexpr quant::AffineTrials kTrials = {12.5f, 0.5f, 8};
-using Search = quant::SuperBlockAffineFit<kGroups, kGroup, kTop, 63>;
 
 BlockQ4_K Pack(const float* x, const quant::SuperBlockAffine<kGroups>& fit) {
   BlockQ4_K b = {};
   b.d = quant::StepBits(fit.d);
   b.dmin = quant::StepBits(fit.dmin);
   PackScalesQ4_K(fit.scale, fit.min, b.scales);
-  for (int g = 0; g < kGroups; ++g) {
-    const quant::Affine at = fit.at(g);
-    const float inverse = quant::Reciprocal(at.step);
-    for (int l = 0; l < kGroup; ++l) {
-      const int code = static_cast<int>(
-          quant::RoundNearest(quant::Clamp((x[kGroup * g + l] + at.offset) * inverse, 0.0f, kTop)));
-      b.qs[32 * (g / 2) + l] |= static_cast<uint8_t>((code) << 4 * (g % 2));
-    }
-  }
+  quant::ForEachCode<kGroups, kGroup, kTop>(x, fit, [&](int g, int l, int code) {
+    b.qs[32 * (g / 2) + l] |= static_cast<uint8_t>(code << 4 * (g % 2));
+  });
   return b;
 }
 
@@ -75,14 +67,8 @@ void EncodeQ4_K(const float* values, int64_t n, std::byte* blocks) {
 
 void EncodeWeightedQ4_K(const float* values, const float* importance, int64_t n,
                         std::byte* blocks) {
-  for (int64_t i = 0; i < n; i += BlockQ4_K::kValues, blocks += sizeof(BlockQ4_K)) {
-    float w[BlockQ4_K::kValues];
-    for (int g = 0; g < kGroups; ++g)
-      quant::GroupWeights(importance ? importance + i + g * kGroup : nullptr, kGroup,
-                          w + g * kGroup);
-    const BlockQ4_K b = Pack(values + i, Search(values + i, w).Fit(kTrials));
-    std::memcpy(blocks, &b, sizeof(b));
-  }
+  quant::EncodeSuperBlocks<BlockQ4_K, kGroups, kGroup, kTop, kScaleTop>(values, importance, n,
+                                                                        blocks, kTrials, Pack);
 }
 
 }  // namespace octet

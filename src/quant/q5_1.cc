@@ -1,11 +1,9 @@
 #include "quant/q5_1.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/f16.h"
-#include "quant/affine_search.h"
-#include "quant/encode_common.h"
+#include "quant/encode_blocks.h"
 
 namespace octet {
 
@@ -31,51 +29,24 @@ namespace {
 constexpr int kTop = 31;
 constexpr quant::AffineTrials kTrials = {27.0f, 0.25f, 20};
 
-void Store(uint16_t d, uint16_t m, const uint8_t codes[32], std::byte* block) {
+BlockQ5_1 Store(uint16_t d, uint16_t m, const uint8_t codes[32]) {
   BlockQ5_1 b;
   b.d = d;
   b.m = m;
-  uint32_t high = 0;
-  for (int j = 0; j < 32; ++j) high |= static_cast<uint32_t>(codes[j] >> 4) << j;
-  std::memcpy(b.qh, &high, sizeof(high));
-  for (int j = 0; j < 16; ++j)
-    b.qs[j] = static_cast<uint8_t>((codes[j] & 15) | (codes[j + 16] & 15) << 4);
-  std::memcpy(block, &b, sizeof(b));
+  quant::StoreFifthBits(codes, b.qh);
+  quant::StoreLowBits(codes, b.qs);
+  return b;
 }
 
 }  // namespace
 
 void EncodeQ5_1(const float* values, int64_t n, std::byte* blocks) {
-  for (int64_t i = 0; i < n; i += BlockQ5_1::kValues, blocks += sizeof(BlockQ5_1)) {
-    const float* x = values + i;
-    const float least = *std::min_element(x, x + BlockQ5_1::kValues);
-    const float greatest = *std::max_element(x, x + BlockQ5_1::kValues);
-    const float step = (greatest - least) / kTop;
-    const float inverse = quant::Reciprocal(step);
-    uint8_t codes[32];
-    for (int j = 0; j < 32; ++j)
-      codes[j] = static_cast<uint8_t>(quant::Clamp((x[j] - least) * inverse + 0.5f, 0.0f, kTop));
-    Store(quant::StepBits(step), quant::StepBits(least), codes, blocks);
-  }
+  quant::EncodeAffine<BlockQ5_1, kTop>(values, n, blocks, Store);
 }
 
 void EncodeWeightedQ5_1(const float* values, const float* importance, int64_t n,
                         std::byte* blocks) {
-  for (int64_t i = 0; i < n; i += BlockQ5_1::kValues, blocks += sizeof(BlockQ5_1)) {
-    const float* x = values + i;
-    float w[BlockQ5_1::kValues];
-    quant::GroupWeights(importance ? importance + i : nullptr, BlockQ5_1::kValues, w);
-    const quant::Affine fit = quant::SearchAffine<32, kTop>(x, w, kTrials, true);
-    const uint16_t d = quant::StepBits(fit.step);
-    const uint16_t m = quant::StepBits(-fit.offset);
-    const float inverse = quant::Reciprocal(ToFloat(F16{d}));
-    const float least = ToFloat(F16{m});
-    uint8_t codes[32];
-    for (int j = 0; j < 32; ++j)
-      codes[j] = static_cast<uint8_t>(
-          quant::RoundNearest(quant::Clamp((x[j] - least) * inverse, 0.0f, kTop)));
-    Store(d, m, codes, blocks);
-  }
+  quant::EncodeAffine<BlockQ5_1, kTop>(values, importance, n, blocks, kTrials, Store);
 }
 
 }  // namespace octet

@@ -3,8 +3,7 @@
 #include <cstring>
 
 #include "base/f16.h"
-#include "quant/affine_search.h"
-#include "quant/encode_common.h"
+#include "quant/encode_blocks.h"
 #include "quant/q4_k.h"
 
 namespace octet {
@@ -32,25 +31,18 @@ void DecodeQ5_K(const std::byte* blocks, int64_t n, float* out) {
 
 namespace {
 
-constexpr int kGroups = 8, kGroup = 32, kTop = 31;
+constexpr int kGroups = 8, kGroup = 32, kTop = 31, kScaleTop = 63;
 constexpr quant::AffineTrials kTrials = {28.5f, 0.5f, 8};
-using Search = quant::SuperBlockAffineFit<kGroups, kGroup, kTop, 63>;
 
 BlockQ5_K Pack(const float* x, const quant::SuperBlockAffine<kGroups>& fit) {
   BlockQ5_K b = {};
   b.d = quant::StepBits(fit.d);
   b.dmin = quant::StepBits(fit.dmin);
   PackScalesQ4_K(fit.scale, fit.min, b.scales);
-  for (int g = 0; g < kGroups; ++g) {
-    const quant::Affine at = fit.at(g);
-    const float inverse = quant::Reciprocal(at.step);
-    for (int l = 0; l < kGroup; ++l) {
-      const int code = static_cast<int>(
-          quant::RoundNearest(quant::Clamp((x[kGroup * g + l] + at.offset) * inverse, 0.0f, kTop)));
-      b.qs[32 * (g / 2) + l] |= static_cast<uint8_t>((code & 15) << 4 * (g % 2));
-      b.qh[l] |= static_cast<uint8_t>((code >> 4) << g);
-    }
-  }
+  quant::ForEachCode<kGroups, kGroup, kTop>(x, fit, [&](int g, int l, int code) {
+    b.qs[32 * (g / 2) + l] |= static_cast<uint8_t>((code & 15) << 4 * (g % 2));
+    b.qh[l] |= static_cast<uint8_t>((code >> 4) << g);
+  });
   return b;
 }
 
@@ -62,14 +54,8 @@ void EncodeQ5_K(const float* values, int64_t n, std::byte* blocks) {
 
 void EncodeWeightedQ5_K(const float* values, const float* importance, int64_t n,
                         std::byte* blocks) {
-  for (int64_t i = 0; i < n; i += BlockQ5_K::kValues, blocks += sizeof(BlockQ5_K)) {
-    float w[BlockQ5_K::kValues];
-    for (int g = 0; g < kGroups; ++g)
-      quant::GroupWeights(importance ? importance + i + g * kGroup : nullptr, kGroup,
-                          w + g * kGroup);
-    const BlockQ5_K b = Pack(values + i, Search(values + i, w).Fit(kTrials));
-    std::memcpy(blocks, &b, sizeof(b));
-  }
+  quant::EncodeSuperBlocks<BlockQ5_K, kGroups, kGroup, kTop, kScaleTop>(values, importance, n,
+                                                                        blocks, kTrials, Pack);
 }
 
 }  // namespace octet
