@@ -10,7 +10,7 @@ namespace {
 // Pixels. Heat maps stand three in a row.
 constexpr double kLeft = 96, kTop = 92, kCell = 26, kCellHeight = 18, kGap = 34, kRowGap = 46;
 constexpr int32_t kColumns = 3;
-constexpr double kChartHeight = 220;
+constexpr double kChartHeight = 220, kLegend = 110;
 
 /// One layer: texts down, experts across; the number is the share of the tokens in percent.
 std::string HeatMap(const ExpertStudy& study, int32_t layer, double left, double top, bool named) {
@@ -35,19 +35,26 @@ std::string HeatMap(const ExpertStudy& study, int32_t layer, double left, double
   return svg;
 }
 
+/// `any`: the right one of the two charts, whose legend serves both.
 svg::Chart Repetitions(const ExpertStudy& study, const char* title, bool any) {
   svg::Chart chart;
   chart.title = title;
   chart.below = "layer";
   chart.from_zero = true;
   chart.height = kChartHeight;
+  chart.legend_beside = true;
   for (const ExpertDomain& domain : study.domains) {
-    svg::Series series{domain.name, {}, any ? domain.same_any : domain.same_first, true};
+    svg::Series series;
+    series.name = any ? domain.name : "";
+    series.y = any ? domain.same_any : domain.same_first;
+    series.dots = true;
     for (size_t layer = 0; layer < series.y.size(); ++layer)
       series.x.push_back(static_cast<double>(layer));
     chart.series.push_back(std::move(series));
   }
-  svg::Series random{"at random", {}, {}, false};
+  svg::Series random;
+  random.name = any ? "at random" : "";
+  random.reference = true;
   for (int32_t layer = 0; layer < study.layers; ++layer) {
     random.x.push_back(layer);
     random.y.push_back(any ? study.random_any : study.random_first);
@@ -62,7 +69,7 @@ std::string ExpertStudySvg(const ExpertStudy& study, const std::string& title) {
   const double map_width = kCell * study.experts + kGap;
   const double map_height = kCellHeight * static_cast<double>(study.domains.size()) + kRowGap;
   const int32_t rows = (study.layers + kColumns - 1) / kColumns;
-  const double width = kLeft + kColumns * map_width;
+  const double width = kLeft + kColumns * map_width + kLegend;
   std::string body =
       svg::Text(20, 34, "start",
                 fmt::format("font-size=\"18\" font-weight=\"600\" fill=\"{}\"", svg::kInk), title);
@@ -75,10 +82,11 @@ std::string ExpertStudySvg(const ExpertStudy& study, const std::string& title) {
   const double charts = kTop + rows * map_height + 24;
   svg::Chart first = Repetitions(study, "Same first choice as the token before", false);
   svg::Chart any = Repetitions(study, "Some choice in common with the token before", true);
+  const double half = (width - kLegend) / 2;
   first.left = 64;
-  any.left = width / 2 + 40;
+  any.left = half + 40;
   first.top = any.top = charts;
-  first.width = any.width = width / 2 - 90;
+  first.width = any.width = half - 90;
   body += svg::LineChart(first) + svg::LineChart(any);
   return svg::Document(width, charts + kChartHeight + 52, body);
 }

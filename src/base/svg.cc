@@ -78,8 +78,19 @@ std::string Line(double x1, double y1, double x2, double y2, const char* colour)
       y2, colour);
 }
 
+/// Colour and dashes; what comes after the last colour has the first again, dashed.
+struct Stroke {
+  const char* colour;
+  const char* dashes;
+};
+
+Stroke StrokeOf(const Series& series, size_t place) {
+  if (series.reference) return {kGrey, "5 4"};
+  return {kColours[place % kColours.size()], place < kColours.size() ? "none" : "2 2"};
+}
+
 std::string Curve(const Chart& chart, const Series& series, const Axis& x, const Axis& y,
-                  const char* colour) {
+                  Stroke stroke) {
   std::string points, dots;
   for (size_t i = 0; i < series.x.size(); ++i) {
     if (!std::isfinite(series.y[i])) continue;
@@ -88,13 +99,25 @@ std::string Curve(const Chart& chart, const Series& series, const Axis& x, const
     points += fmt::format("{:.1f},{:.1f} ", px, py);
     if (series.dots)
       dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\"/>\n", px, py,
-                          colour);
+                          stroke.colour);
   }
   return fmt::format(
              "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.4\" "
-             "stroke-linejoin=\"round\"/>\n",
-             points, colour) +
+             "stroke-dasharray=\"{}\" stroke-linejoin=\"round\"/>\n",
+             points, stroke.colour, stroke.dashes) +
          dots;
+}
+
+/// A stroke and a name at a height; beside the axes the stroke stands first.
+std::string LegendEntry(const Chart& chart, double y, Stroke stroke, const std::string& name) {
+  const double right = chart.left + chart.width;
+  const double x = chart.legend_beside ? right + 12 : right - 16;
+  const double text = chart.legend_beside ? x + 22 : x - 6;
+  return fmt::format(
+             "<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\" "
+             "stroke-width=\"3\" stroke-dasharray=\"{}\"/>\n",
+             x, y - 4, x + 16, y - 4, stroke.colour, stroke.dashes) +
+         Small(text, y, chart.legend_beside ? "start" : "end", name);
 }
 
 std::string Frame(const Chart& chart, const Axis& x, const Axis& y) {
@@ -180,13 +203,10 @@ std::string LineChart(const Chart& chart) {
   for (size_t i = 0; i < chart.series.size(); ++i) {
     const Series& s = chart.series[i];
     if (s.x.empty()) continue;
-    const char* colour = kColours[i % kColours.size()];
-    svg += Curve(chart, s, x, y, colour);
+    const Stroke stroke = StrokeOf(s, i);
+    svg += Curve(chart, s, x, y, stroke);
     if (s.name.empty()) continue;
-    const double right = chart.left + chart.width;
-    svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"3\" fill=\"{}\"/>\n",
-                       right - 10, legend - 5, colour);
-    svg += Small(right - 16, legend, "end", s.name);
+    svg += LegendEntry(chart, legend, stroke, s.name);
     legend += 15;
   }
   return svg;

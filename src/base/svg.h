@@ -31,14 +31,16 @@ std::string Shade(double share);
 struct Series {
   std::string name;  // for the legend; empty: none
   std::vector<double> x, y;
-  bool dots = false;  // points are marked, too
+  bool dots = false;       // points are marked, too
+  bool reference = false;  // what the others are compared with: grey and dashed
 };
 
 struct Chart {
   double left = 0, top = 0, width = 0, height = 0;  // of the axes; labels stand around them
   std::string title, below;
-  bool from_zero = false;    // the vertical axis begins at 0
-  bool logarithmic = false;  // it is logarithmic; values must be above 0
+  bool from_zero = false;      // the vertical axis begins at 0
+  bool logarithmic = false;    // it is logarithmic; values must be above 0
+  bool legend_beside = false;  // right of the axes, not in their upper right corner
   std::vector<Series> series;
 };
 /// Lines over common axes. A series without points is left out; without any, only the title.
