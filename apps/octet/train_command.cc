@@ -155,6 +155,10 @@ void AddAdapterFlags(CLI::App& command, TrainOptions& o) {
                   "Matrices with one: q_proj, k_proj, v_proj, o_proj, w1, w2, w3, gate")
       ->delimiter(',')
       ->group(group);
+  command
+      .add_option("--lora-format", o.lora_format,
+                  "Their files: peft (experts one by one), peft-fused (Transformers 5) or mistral")
+      ->group(group);
 }
 
 void AddPreferenceFlags(CLI::App& command, TrainOptions& o) {

@@ -43,10 +43,12 @@ struct TrainOptions {
   std::string chat_format;  // "mistral-v1" …; empty: what the tokenizer says, else Mistral's
 
   /// Above 0: adapters of that rank are trained beside the frozen weights of `model`, in whatever
-  /// format it has; the checkpoints are PEFT folders.
+  /// format it has; the checkpoints are folders of `lora_format`.
   int64_t lora_rank = 0;
   double lora_alpha = 0;  // 0: twice the rank
   std::vector<std::string> lora_targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
+  /// "peft" (experts one by one, for Transformers up to 4), "peft-fused" (from 5 on) or "mistral".
+  std::string lora_format = "peft";
 
   std::string objective = "tokens";  // tokens, dpo, ipo, kto, orpo, simpo
   double beta = 0.1, label_smoothing = 0, gamma = 0.5, lambda = 0.1;

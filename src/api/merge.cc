@@ -21,14 +21,13 @@ namespace fs = std::filesystem;
 
 /// W += scale · B A, in double.
 void Fold(const Adapters& adapters, const Adapters::Entry& entry, std::span<float> weight) {
-  const int64_t rank = adapters.options().rank;
+  const int64_t rank = entry.rank;
   const std::span<const float> a = adapters.A(entry), b = adapters.B(entry);
   std::vector<double> row(static_cast<size_t>(entry.cols));
   for (int64_t r = 0; r < entry.rows; ++r) {
     std::fill(row.begin(), row.end(), 0.0);
     for (int64_t i = 0; i < rank; ++i) {
-      const double factor =
-          static_cast<double>(adapters.scale()) * b[static_cast<size_t>(r * rank + i)];
+      const double factor = static_cast<double>(entry.scale) * b[static_cast<size_t>(r * rank + i)];
       for (size_t c = 0; c < row.size(); ++c)
         row[c] += factor * a[static_cast<size_t>(i * entry.cols) + c];
     }

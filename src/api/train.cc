@@ -65,6 +65,14 @@ Result<Precision> ParsePrecision(const std::string& name, const KernelTable& ker
   return Precision::kBf16;
 }
 
+Result<AdapterFormat> ParseAdapterFormat(const std::string& name) {
+  if (name == "peft") return AdapterFormat::kPeft;
+  if (name == "peft-fused") return AdapterFormat::kPeftFused;
+  if (name == "mistral") return AdapterFormat::kMistral;
+  return Err(ErrorCode::kInvalidArgument,
+             "lora-format \"{}\" is not one of peft, peft-fused, mistral", name);
+}
+
 Status CheckOptions(const TrainOptions& o) {
   struct Least {
     const char* name;
@@ -164,7 +172,10 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
     OCTET_ASSIGN(Adapters adapters,
                  Adapters::Create(config, {options.lora_rank, alpha, options.lora_targets}));
     adapters.Initialise(options.seed);
-    return TrainAdapters(std::move(model), std::move(adapters));
+    OCTET_ASSIGN(const AdapterFormat format, ParseAdapterFormat(options.lora_format));
+    OCTET_ASSIGN(TrainedModel trained, TrainAdapters(std::move(model), std::move(adapters)));
+    trained.adapter_format = format;
+    return trained;
   }
   OCTET_ASSIGN(Parameters weights, DecodeWeights(*model));
   if (options.balance_bias > 0) {

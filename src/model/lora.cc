@@ -46,31 +46,36 @@ Result<Adapters> Adapters::Create(const ModelConfig& config, const LoraOptions& 
   }
   Adapters adapters;
   adapters.options_ = options;
-  adapters.scale_ = static_cast<float>(options.alpha / static_cast<double>(options.rank));
-  adapters.pairing_ = config.rope_pairing;
-  adapters.head_dim_ = config.head_dim;
+  adapters.config_ = config;
+  const double scale = options.alpha / static_cast<double>(options.rank);
   const std::set<std::string> wanted(options.targets.begin(), options.targets.end());
   std::set<std::string> known;
-  int64_t offset = 0;
-  auto take = [&](int64_t n) {
-    const int64_t at = offset;
-    offset += (n + 15) / 16 * 16;
-    return at;
-  };
-  for (TensorSpec& spec : TensorSpecs(config)) {
+  for (const TensorSpec& spec : TensorSpecs(config)) {
     if (!CanAdapt(spec)) continue;
-    std::string name = BaseName(spec, config);
-    const std::string target = LastPart(name);
+    const std::string target = LastPart(BaseName(spec, config));
     known.insert(target);
-    if (!wanted.contains(target)) continue;
-    const int64_t rows = spec.shape[0], cols = spec.shape[1];
-    const int64_t a = take(options.rank * cols), b = take(options.rank * rows);
-    adapters.entries_.push_back({std::move(spec), std::move(name), rows, cols, a, b});
+    if (wanted.contains(target)) adapters.Add(spec, options.rank, scale);
   }
   OCTET_TRY(CheckTargets(options.targets, known));
-  OCTET_ASSIGN(adapters.values_,
-               Buffer::Allocate(static_cast<size_t>(offset) * sizeof(float), "adapters"));
+  OCTET_TRY(adapters.Allocate());
   return adapters;
+}
+
+void Adapters::Add(const TensorSpec& spec, int64_t rank, double scale) {
+  const auto take = [&](int64_t n) {
+    const int64_t at = size_;
+    size_ += (n + 15) / 16 * 16;
+    return at;
+  };
+  const int64_t rows = spec.shape[0], cols = spec.shape[1];
+  const int64_t a = take(rank * cols), b = take(rank * rows);
+  entries_.push_back(
+      {spec, BaseName(spec, config_), rows, cols, rank, static_cast<float>(scale), a, b});
+}
+
+Status Adapters::Allocate() {
+  OCTET_ASSIGN(values_, Buffer::Allocate(static_cast<size_t>(size_) * sizeof(float), "adapters"));
+  return {};
 }
 
 void Adapters::Initialise(uint64_t seed) {
@@ -88,8 +93,7 @@ void Adapters::Initialise(uint64_t seed) {
 
 void Adapters::AttachTo(Weights& weights) {
   matrices_.clear();
-  for (const Entry& e : entries_)
-    matrices_.push_back({A(e).data(), B(e).data(), options_.rank, scale_});
+  for (const Entry& e : entries_) matrices_.push_back({A(e).data(), B(e).data(), e.rank, e.scale});
   for (size_t i = 0; i < entries_.size(); ++i) {
     WeightMatrix* matrix = MatrixSlot(weights, entries_[i].spec);
     CHECK(matrix != nullptr && matrix->rows == entries_[i].rows);
@@ -101,8 +105,8 @@ void Adapters::AddViewsTo(Gradients& gradients) {
   for (const Entry& e : entries_) {
     LayerGradients& layer = gradients.layers[static_cast<size_t>(e.spec.layer)];
     ExpertGrads& expert = layer.experts[static_cast<size_t>(std::max(e.spec.expert, 0))];
-    const AdapterGrads views{MakeView(A(e).data(), options_.rank, e.cols),
-                             MakeView(B(e).data(), e.rows, options_.rank)};
+    const AdapterGrads views{MakeView(A(e).data(), e.rank, e.cols),
+                             MakeView(B(e).data(), e.rows, e.rank)};
     switch (e.spec.role) {
       case TensorRole::kWq:
         layer.adapter_q = views;
@@ -134,15 +138,29 @@ void Adapters::AddViewsTo(Gradients& gradients) {
   }
 }
 
+Result<Adapters> Adapters::InOrder(RopePairing pairing) const {
+  Adapters copy;
+  copy.config_ = config_;
+  copy.options_ = options_;
+  copy.entries_ = entries_;
+  copy.size_ = size_;
+  OCTET_TRY(copy.Allocate());
+  std::memcpy(copy.values_.data(), values_.data(), static_cast<size_t>(size_) * sizeof(float));
+  if (pairing != config_.rope_pairing) copy.PermuteB(pairing == RopePairing::kHalves);
+  copy.config_.rope_pairing = pairing;
+  return copy;
+}
+
 /// Rows of B of wq and wk between interleaved pairs and halves.
 void Adapters::PermuteB(bool to_halves) {
-  const int64_t r = options_.rank, half = head_dim_ / 2;
+  const int64_t head_dim = config_.head_dim, half = head_dim / 2;
   for (const Entry& e : entries_) {
     if (e.spec.role != TensorRole::kWq && e.spec.role != TensorRole::kWk) continue;
+    const int64_t r = e.rank;
     const std::span<float> b = B(e);
     const std::vector<float> from(b.begin(), b.end());
     for (int64_t row = 0; row < e.rows; ++row) {
-      const int64_t i = row % head_dim_, first = row - i;
+      const int64_t i = row % head_dim, first = row - i;
       const int64_t natural = first + (i < half ? 2 * i : 2 * (i - half) + 1);  // of halves' row
       const int64_t source = to_halves ? natural : row, target = to_halves ? row : natural;
       std::copy_n(from.begin() + source * r, r, b.begin() + target * r);

@@ -8,7 +8,7 @@ namespace octet {
 
 Status TrainedModel::Write(const std::filesystem::path& folder) const {
   if (adapters != nullptr)
-    return adapters->Save(folder, model->checkpoint().path.filename().string());
+    return adapters->Save(folder, model->checkpoint().path.filename().string(), adapter_format);
   std::vector<NamedFloats> named;
   for (size_t i = 0; i < tensors.size(); ++i)
     named.push_back({tensors[i].name, shapes[i], tensors[i].weight});
@@ -37,7 +37,6 @@ Result<TrainedModel> TrainAdapters(std::unique_ptr<Model> model, Adapters adapte
   t.adapters->AttachTo(t.model->mutable_weights());
   t.gradients = FrozenGradients(t.model->config());
   t.adapter_grads->AddViewsTo(t.gradients);
-  const int64_t rank = t.adapters->options().rank;
   for (size_t i = 0; i < t.adapters->entries().size(); ++i) {
     const Adapters::Entry &e = t.adapters->entries()[i], &g = t.adapter_grads->entries()[i];
     const bool router = e.spec.role == TensorRole::kRouter;
@@ -45,8 +44,8 @@ Result<TrainedModel> TrainAdapters(std::unique_ptr<Model> model, Adapters adapte
         {e.name + ".lora_A.weight", t.adapters->A(e), t.adapter_grads->A(g), false, router});
     t.tensors.push_back(
         {e.name + ".lora_B.weight", t.adapters->B(e), t.adapter_grads->B(g), false, router});
-    t.shapes.push_back({rank, e.cols});
-    t.shapes.push_back({e.rows, rank});
+    t.shapes.push_back({e.rank, e.cols});
+    t.shapes.push_back({e.rows, e.rank});
   }
   return t;
 }

@@ -24,8 +24,9 @@ struct TrainedModel {
   // What owns the memory of the above; adapters are null when all weights are trained.
   std::unique_ptr<Parameters> weights, weight_grads;
   std::unique_ptr<Adapters> adapters, adapter_grads;
+  AdapterFormat adapter_format = AdapterFormat::kPeft;
 
-  /// Adapters in PEFT's files, or the weights as model.safetensors.
+  /// Adapters in the files of adapter_format, or the weights as model.safetensors.
   Status Write(const std::filesystem::path& folder) const;
 };
 

@@ -133,9 +133,20 @@ Run "$OCTET" run -m merged "the small" -n 12 --temp 0 -q --arithmetic float32
 ExpectEqual "$output" "$adapted"
 Run "$OCTET" merge run/step-00000010 "$adapter" merged
 ExpectErrors "--force"
-Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o y --lora-rank 4 --lora-targets qproj
+# The same adapter in the files of other programs.
+for format in peft-fused mistral; do
+  Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o "lora-$format" --lora-rank 4 \
+    --lora-targets q_proj,w2,gate --lora-format "$format" --steps 4 --warmup 1 --rate 0.02 --context 64 --batch-tokens 128 -q
+  ExpectCode 0
+  Run "$OCTET" run -m run/step-00000010 --lora "$output" "the small" -n 12 --temp 0 -q --arithmetic float32
+  ExpectEqual "$output" "$adapted"
+done
+Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o y --lora-rank 4 --lora-targets q_proj,vproj
 ExpectCode 1
-ExpectErrors "q_proj"
+ExpectErrors '"vproj" is not a matrix an adapter can stand beside; this model has gate, k_proj, o_proj, q_proj, v_proj, w1, w2, w3'
+Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o y --lora-rank 4 --lora-format pfet
+ExpectCode 1
+ExpectErrors "peft, peft-fused, mistral"
 # Over quantised weights, killed and resumed.
 Run "$OCTET" quantize run/step-00000010 q8.gguf --type q8_0 -q
 ExpectCode 0

@@ -254,7 +254,7 @@ TEST_F(TrainGolden, LoraForwardAndGradients) {
     Trainable t("mixtral-train/hf-f32");
     Adapters adapters =
         Must(Adapters::Load(SharedData() / "reference/models/mixtral-train" / layout, t.config));
-    EXPECT_EQ(adapters.scale(), 2.0f);
+    EXPECT_EQ(adapters.entries()[0].scale, 2.0f);
     adapters.AttachTo(t.model->mutable_weights());
     Adapters grads = Must(Adapters::Create(t.config, adapters.options()));
     Gradients frozen = FrozenGradients(t.config);
