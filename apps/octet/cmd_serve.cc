@@ -7,6 +7,8 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "command.h"
 #include "generate_flags.h"
@@ -22,6 +24,7 @@ struct ServeFlags {
   std::string log = "-";
   double grace_s = 30;
   std::string prefix_cache;
+  std::vector<std::string> adapters;  // "[NAME=]FOLDER[:SCALE]"
 };
 
 /// One key a line; empty lines and those that begin with # do not count.
@@ -35,6 +38,25 @@ Status ReadKeys(const std::string& path, std::vector<std::string>& keys) {
   }
   if (keys.size() > before) return {};
   return Err(ErrorCode::kInvalidArgument, "{} holds no API key", path);
+}
+
+/// "NAME=FOLDER[:SCALE]" for requests to choose, or one "FOLDER[:SCALE]" for all. A name has no
+/// slash, so that folders may have any (./a=b).
+Status ReadAdapters(const std::vector<std::string>& texts, ServeFlags& flags) {
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos && text.find('/') > equals) {
+      flags.serve.adapters.push_back({text.substr(0, equals), text.substr(equals + 1)});
+    } else if (flags.load.adapter.empty()) {
+      flags.load.adapter = text;
+    } else {
+      return Err(ErrorCode::kInvalidArgument,
+                 "--lora {} and {}: only one adapter can be for all requests; name the others, as "
+                 "in --lora NAME={}",
+                 flags.load.adapter, text, text);
+    }
+  }
+  return {};
 }
 
 /// Lines at the end of a file, or on standard error ("-").
@@ -118,6 +140,7 @@ Status SavePrefixes(Server& server, const std::string& path) {
 }
 
 Status Serve(ServeFlags& flags) {
+  OCTET_TRY(ReadAdapters(flags.adapters, flags));
   if (!flags.key_file.empty()) OCTET_TRY(ReadKeys(flags.key_file, flags.serve.api_keys));
   std::shared_ptr<AccessLog> log;
   OCTET_TRY(OpenLog(flags.log, flags.serve, log));
@@ -215,6 +238,13 @@ void Add_serve(CLI::App& app) {
       app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI and Anthropic do");
   auto flags = std::make_shared<ServeFlags>();
   AddLoadFlags(*command, flags->load);
+  command->remove_option(command->get_option("--lora"));  // here there may be several
+  command
+      ->add_option("--lora", flags->adapters,
+                   "An adapter that requests name as their model, repeatable; without a name it is "
+                   "beside the weights for all of them")
+      ->type_name("[NAME=]FOLDER[:SCALE]")
+      ->allow_extra_args(false);
   command->add_option("--host", flags->serve.host, "Address to listen on (127.0.0.1)");
   command->add_option("--port", flags->serve.port, "Port (8080); 0: any that is free");
   command

@@ -21,7 +21,8 @@ struct GenerateFlags {
   bool json_object = false;
 };
 
-/// -m, --threads, --ctx, --kv-type, --arithmetic, --batch, --speculate, --draft, --draft-max.
+/// -m, --lora, --threads, --ctx, --kv-type, --arithmetic, --batch, --speculate, --draft,
+/// --draft-max.
 void AddLoadFlags(CLI::App& command, LoadOptions& load);
 /// -n, --temp and the other samplers, --seed, --stop, --grammar, --json-schema, --json-object.
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);

@@ -34,7 +34,9 @@ struct NewApiKey {
 
 /// Per million tokens, in whatever currency; counted to a millionth.
 struct TokenPrice {
-  std::string model;  // empty: every model without a price of its own
+  /// Or an adapter, which without a price of its own costs what its model does; empty: every model
+  /// without a price of its own.
+  std::string model;
   double prompt = 0;
   double cached = 0;  // prompt tokens that were found computed
   double completion = 0;

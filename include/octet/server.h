@@ -15,6 +15,12 @@
 
 namespace octet {
 
+/// An adapter that requests name.
+struct NamedAdapter {
+  std::string name;     // not the model's or an alias
+  std::string adapter;  // as LoadOptions::adapter
+};
+
 struct ServeOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8080;       // 0: any that is free
@@ -25,6 +31,8 @@ struct ServeOptions {
   bool keep_prefixes = true;  // beginnings of texts are not computed again
   std::string chat_format;    // empty: the model's own
   std::vector<std::string> aliases;  // further names the model answers to
+  /// Beside LoadOptions::adapter, which is for all: each request may have one of these.
+  std::vector<NamedAdapter> adapters;
 
   std::vector<std::string> api_keys;  // empty: everybody who reaches the address may ask
   /// Keys, limits and usage (octet/accounts.h); a new file is made. Empty: none. Its keys are asked

@@ -50,9 +50,8 @@ Result<EngineOptions> ReadOptions(const LoadOptions& options, const EngineShape&
   return o;
 }
 
-/// "FOLDER[:SCALE]" beside the model's weights.
-Status AttachAdapter(const std::string& text, Model& model, std::unique_ptr<Adapters>& out) {
-  if (text.empty()) return {};
+/// "FOLDER[:SCALE]"
+Result<Adapters> ReadAdapters(const std::string& text, const ModelConfig& config) {
   std::string path = text;
   double scale = 1;
   if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
@@ -66,10 +65,25 @@ Status AttachAdapter(const std::string& text, Model& model, std::unique_ptr<Adap
     }
     path = text.substr(0, colon);
   }
-  OCTET_ASSIGN(Adapters adapters, Adapters::Load(path, model.config()));
+  OCTET_ASSIGN(Adapters adapters, Adapters::Load(path, config));
   adapters.Scale(scale);
-  out = std::make_unique<Adapters>(std::move(adapters));
-  out->AttachTo(model.mutable_weights());
+  return adapters;
+}
+
+/// Beside the model's weights: one for all requests, and those requests may choose from.
+Status AttachAdapters(const std::string& for_all, const std::vector<NamedAdapter>& choices,
+                      LanguageModel::Impl& impl) {
+  Model& model = *impl.model;
+  if (!for_all.empty()) {
+    OCTET_ASSIGN(Adapters adapters, ReadAdapters(for_all, model.config()));
+    impl.adapters = std::make_unique<Adapters>(std::move(adapters));
+    impl.adapters->AttachTo(model.mutable_weights());
+  }
+  for (const NamedAdapter& choice : choices) {
+    OCTET_ASSIGN(Adapters adapters, ReadAdapters(choice.adapter, model.config()));
+    OCTET_TRY(impl.choices.Add(choice.name, std::move(adapters)));
+  }
+  impl.choices.AttachTo(model.mutable_weights());
   return {};
 }
 
@@ -103,7 +117,8 @@ Result<std::shared_ptr<LanguageModel::Impl>> LoadImpl(const LoadOptions& options
                            KvCache::BytesPerToken(config, engine_options.kv_format);
   OCTET_ASSIGN(impl->model, LoadWeights(std::move(loaded.checkpoint), config,
                                         {options, engine_options, kv_bytes}));
-  OCTET_TRY(AttachAdapter(options.adapter, *impl->model, impl->adapters));
+  OCTET_TRY(AttachAdapters(options.adapter, shape.adapters, *impl));
+  engine_options.adapters = &impl->choices;
   OCTET_ASSIGN(engine_options.speculation, MakeSpeculation(options, engine_options, *impl->model,
                                                            *impl->tokenizer, impl->draft_model));
   OCTET_ASSIGN(impl->engine, Engine::Create(*impl->model, *impl->tokenizer, engine_options));

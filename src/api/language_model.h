@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "model/adapter_set.h"
 #include "model/lora.h"
 #include "model/weights.h"
 #include "octet/engine.h"
+#include "octet/server.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -15,7 +17,8 @@ namespace octet {
 
 struct LanguageModel::Impl {
   std::unique_ptr<Model> model;
-  std::unique_ptr<Adapters> adapters;  // beside the model's weights; null: none
+  std::unique_ptr<Adapters> adapters;  // beside the model's weights, for all requests; null: none
+  AdapterSet choices;                  // one of which a request may have too
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Model> draft_model;  // null: none
   std::unique_ptr<Engine> engine;      // last: it refers to those above
@@ -37,6 +40,7 @@ struct EngineShape {
   int32_t prompt_rows = 0;  // EngineOptions::max_prompt_rows
   int64_t kv_tokens = 0;    // of all sequences; 0: parallel times the context
   bool keep_prefixes = false;
+  std::vector<NamedAdapter> adapters = {};
 };
 
 /// LanguageModel::Load without the facade; may throw.

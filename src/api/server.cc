@@ -1,5 +1,6 @@
 #include "octet/server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <thread>
@@ -63,6 +64,7 @@ ServedModel Describe(const LanguageModel::Impl& model, const ServeOptions& optio
   ServedModel served;
   served.names = {model.info.name};
   served.names.insert(served.names.end(), options.aliases.begin(), options.aliases.end());
+  for (const NamedAdapter& adapter : options.adapters) served.adapters.push_back(adapter.name);
   served.architecture = model.info.architecture;
   served.created = std::chrono::duration_cast<std::chrono::seconds>(now).count();
   served.context = model.info.context;
@@ -70,6 +72,17 @@ ServedModel Describe(const LanguageModel::Impl& model, const ServeOptions& optio
   served.vocab_size = model.info.vocab_size;
   served.parameters = model.info.parameters;
   return served;
+}
+
+/// A name stands for one thing.
+Status CheckNames(const ServedModel& served) {
+  for (const std::string& name : served.adapters) {
+    if (std::ranges::find(served.names, name) == served.names.end()) continue;
+    return Err(ErrorCode::kInvalidArgument,
+               "the adapter \"{}\" has a name of the model; give it another: --lora NAME=FOLDER",
+               name);
+  }
+  return {};
 }
 
 }  // namespace
@@ -91,6 +104,8 @@ struct Server::Impl {
 Status Server::Impl::Open(const ServeOptions& options) {
   OCTET_ASSIGN(const ChatFormat format, model->FindChatFormat(options.chat_format));
   EngineServiceOptions service;
+  ServedModel served = Describe(*model, options);
+  OCTET_TRY(CheckNames(served));
   service.max_waiting = options.max_waiting;
   service.told = [this] {
     if (http) http->Wake();
@@ -99,7 +114,7 @@ Status Server::Impl::Open(const ServeOptions& options) {
   host = std::make_unique<Host>(Host{*engine,
                                      *model->tokenizer,
                                      format,
-                                     Describe(*model, options),
+                                     std::move(served),
                                      options.api_keys,
                                      options.cors_origin,
                                      IsLoopback(options.host),
@@ -119,6 +134,9 @@ Status Server::Impl::Open(const ServeOptions& options) {
   auto log = [host = host.get(), write = options.access_log](
                  const HttpRequest& request, const RequestRecord& record, double seconds) {
     host->metrics.RequestDone(KnownPath(request.path), record.status, seconds);
+    if (!record.adapter.empty()) {
+      host->metrics.AdapterUsed(record.adapter, record.prompt_tokens, record.completion_tokens);
+    }
     if (write) write(AccessLogLine(request, record, seconds));
   };
   OCTET_ASSIGN(const HttpServerOptions http_options, HttpOptions(options));
@@ -166,6 +184,7 @@ Result<std::unique_ptr<Server>> Server::Start(const LoadOptions& load,
     shape.prompt_rows = options.prompt_rows;
     shape.kv_tokens = options.kv_tokens;
     shape.keep_prefixes = options.keep_prefixes;
+    shape.adapters = options.adapters;
     OCTET_ASSIGN(impl->model, LoadImpl(load, shape));
     OCTET_TRY(impl->Open(options));
     return std::unique_ptr<Server>(new Server(std::move(impl)));

@@ -30,6 +30,7 @@ class HiddenSum : public Observer {
 
 Status Engine::ForwardApart(std::span<const int32_t> ids, const Apart& apart) {
   OCTET_TRY(CheckPrompt(ids));
+  OCTET_TRY(CheckAdapter(apart.adapter));
   const auto n = static_cast<int64_t>(ids.size());
   if (n > options_.max_context) {
     return Err(ErrorCode::kInvalidArgument, "{} tokens, but the context holds {}", n,
@@ -49,8 +50,9 @@ Status Engine::ForwardApart(std::span<const int32_t> ids, const Apart& apart) {
     std::iota(position.begin(), position.end(), static_cast<int32_t>(done));
     std::iota(logit_rows.begin(), logit_rows.end(), 0);
     Arena::Scope scope(scratch_);
-    const Batch batch{ids.subspan(static_cast<size_t>(done), rows), position, sequences,
-                      logit_rows};
+    Batch batch{ids.subspan(static_cast<size_t>(done), rows), position, sequences, logit_rows};
+    const std::vector<int32_t> adapters(apart.adapter == 0 ? 0 : rows, apart.adapter);
+    batch.adapters = adapters;
     ForwardOptions options;
     options.observer = apart.observer;
     const View<float, 2> logits = Forward(model_, batch, cache, options, context);
@@ -72,9 +74,10 @@ Result<std::vector<float>> Engine::AllLogits(std::span<const int32_t> ids) {
   return all;
 }
 
-Result<std::vector<float>> Engine::MeanHidden(std::span<const int32_t> ids) {
+Result<std::vector<float>> Engine::MeanHidden(std::span<const int32_t> ids, int32_t adapter) {
   HiddenSum sum(model_.config().d_model);
   Apart apart;
+  apart.adapter = adapter;
   apart.observer = &sum;
   OCTET_TRY(ForwardApart(ids, apart));
   std::vector<float> mean;

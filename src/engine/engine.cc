@@ -81,6 +81,7 @@ Engine::Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptio
       routing_(model, options.max_batch_tokens) {
   running_.reserve(static_cast<size_t>(options.max_sequences));
   prompts_.reserve(static_cast<size_t>(options.max_sequences));
+  decoding_.reserve(static_cast<size_t>(options.max_sequences));
   if (!options.speculation.drafter) return;
   speculator_ = std::make_unique<Speculator>(options.speculation, model, options.max_sequences);
   rooms_.reserve(static_cast<size_t>(options.max_sequences));
@@ -118,9 +119,10 @@ Status Engine::CheckRequest(const Request& request) const {
                request.top_logprobs, vocab_size);
   }
   OCTET_TRY(CheckExperts(request.experts));
-  if (request.session != 0 && request.experts.any()) {
+  OCTET_TRY(CheckAdapter(request.adapter));
+  if (request.session != 0 && (request.experts.any() || request.adapter != 0)) {
     return Err(ErrorCode::kInvalidArgument,
-               "a session's requests choose experts as the model does");
+               "a session's requests choose experts as the model does, and no adapter");
   }
   for (const std::string& stop : request.stop_strings) {
     if (stop.empty()) return Err(ErrorCode::kInvalidArgument, "a stop string is empty");
@@ -153,6 +155,16 @@ Status Engine::CheckExperts(const ExpertControls& experts) const {
     return Err(ErrorCode::kInvalidArgument, "all experts of layer {} are masked; leave one", layer);
   }
   return {};
+}
+
+Status Engine::CheckAdapter(int32_t adapter) const {
+  const int32_t n = options_.adapters == nullptr ? 0 : options_.adapters->size();
+  if (adapter >= 0 && adapter <= n) return {};
+  return Err(ErrorCode::kInvalidArgument, "adapter {}: expected 0 (none) to {}", adapter, n);
+}
+
+uint64_t Engine::PrefixRoot(int32_t adapter) const {
+  return adapter == 0 ? 0 : PrefixCache::Root(options_.adapters->fingerprint(adapter));
 }
 
 Status Engine::CheckSession(int64_t session) const {
@@ -192,6 +204,7 @@ Result<std::unique_ptr<Sequence>> Engine::Prepare(Request request) const {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
   auto sequence = std::make_unique<Sequence>(
       Sequence{id, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)});
+  sequence->prefix_root = PrefixRoot(sequence->request.adapter);
   OCTET_TRY(StartConstraint(*sequence));
   return sequence;
 }
@@ -272,6 +285,9 @@ std::span<const Event> Engine::Step() {
   Batch batch{token_, position_, sequence_, logit_rows_};
   if (std::ranges::any_of(controls_, [](const auto* c) { return c != nullptr; })) {
     batch.controls = controls_;
+  }
+  if (std::ranges::any_of(adapters_, [](int32_t id) { return id != 0; })) {
+    batch.adapters = adapters_;
   }
   routing_.BeginStep(std::ranges::any_of(
       running_, [](const auto& s) { return s->request.trace != RoutingTrace::kNone; }));
@@ -419,6 +435,13 @@ PrefixFileHeader Engine::PrefixHeader() const {
   header.format = static_cast<uint32_t>(options_.kv_format);
   header.page_tokens = static_cast<uint32_t>(options_.page_tokens);
   return header;
+}
+
+Result<int64_t> Engine::LoadPrefixes(const std::filesystem::path& path) {
+  std::vector<uint64_t> roots;
+  const int32_t n = options_.adapters == nullptr ? 0 : options_.adapters->size();
+  for (int32_t adapter = 1; adapter <= n; ++adapter) roots.push_back(PrefixRoot(adapter));
+  return pages_.LoadPrefixes(path, PrefixHeader(), roots);
 }
 
 EngineStats Engine::stats() const {

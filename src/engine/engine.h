@@ -19,6 +19,7 @@
 #include "engine/routing.h"
 #include "engine/sequence.h"
 #include "engine/speculate.h"
+#include "model/adapter_set.h"
 #include "model/forward.h"
 #include "text/tokenizer.h"
 
@@ -38,12 +39,14 @@ struct EngineOptions {
   int64_t kv_pages = 0;            // 0: enough for max_sequences of max_context
   bool keep_prefixes = false;      // what texts begin with is not computed again while pages last
   SpeculationOptions speculation;  // changes how soon tokens come, never which
+  /// Attached to the model, for requests to choose from; must outlive the engine. Null: none.
+  const AdapterSet* adapters = nullptr;
 };
 
 /// Single owner: one thread calls everything. The model and the tokenizer must outlive it.
 ///
-/// The tokens of a request depend on the model, its prompt and its sampling options alone: not on
-/// what else runs, how prompts are cut into chunks, or whether it was preempted.
+/// The tokens of a request depend on the model, its adapter, its prompt and its sampling options
+/// alone: not on what else runs, how prompts are cut into chunks, or whether it was preempted.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Create(const Model& model, const Tokenizer& tokenizer,
@@ -74,7 +77,7 @@ class Engine {
 
   /// The mean over all positions of what the head reads of one text [d_model], apart from all
   /// requests.
-  Result<std::vector<float>> MeanHidden(std::span<const int32_t> ids);
+  Result<std::vector<float>> MeanHidden(std::span<const int32_t> ids, int32_t adapter = 0);
 
   /// Rows that each expert had since the beginning [layers * experts]; empty for a dense model.
   /// From any thread.
@@ -92,9 +95,7 @@ class Engine {
   Result<int64_t> SavePrefixes(const std::filesystem::path& path) {
     return pages_.SavePrefixes(path, PrefixHeader());
   }
-  Result<int64_t> LoadPrefixes(const std::filesystem::path& path) {
-    return pages_.LoadPrefixes(path, PrefixHeader());
-  }
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
 
  private:
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
@@ -103,6 +104,7 @@ class Engine {
   /// Computes one text apart from all requests; `each` gets the logits of every position where
   /// `with_logits`, else of none.
   struct Apart {
+    int32_t adapter = 0;
     bool with_logits = false;
     Observer* observer = nullptr;
     std::function<void(int64_t first, View<const float, 2> logits)> each = {};
@@ -113,6 +115,8 @@ class Engine {
   Status CheckSession(int64_t session) const;
   PrefixFileHeader PrefixHeader() const;
   Status CheckExperts(const ExpertControls& experts) const;
+  Status CheckAdapter(int32_t adapter) const;
+  uint64_t PrefixRoot(int32_t adapter) const;
   template <class Reason>
   void FinishWhere(Reason reason_of);
   void ExpireDeadlines();
@@ -154,6 +158,7 @@ class Engine {
 
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
   std::vector<const ExpertControls*> controls_;                    // [rows]
+  std::vector<int32_t> adapters_;                                  // [rows]
   std::vector<Sequence*> row_owner_;                               // [logit_rows]
   std::vector<int32_t> chosen_;  // [logit_rows] tokens of rows that no guess follows
   struct PromptShare {
@@ -161,6 +166,7 @@ class Engine {
     int64_t rows;
   };
   std::vector<PromptShare> prompts_;  // of this step, the longest admitted first
+  std::vector<Sequence*> decoding_;   // in this step
 
   std::unique_ptr<Speculator> speculator_;  // null: no guessing
   std::vector<Speculator::Room> rooms_;     // of the sequences that decode

@@ -60,7 +60,7 @@ bool PageManager::ShareNext(Sequence& s, int64_t end) {
   const int64_t next = s.shared_pages;
   if ((next + 1) * page_tokens_ > end) return false;
   const auto at = static_cast<size_t>(next);
-  const uint64_t before = next == 0 ? 0 : s.page_hash[at - 1];
+  const uint64_t before = next == 0 ? s.prefix_root : s.page_hash[at - 1];
   const auto page = prefixes_->Acquire(before, s.page_hash[at], PageTokens(s, next));
   if (!page) return false;
   cache_.SharePage(s.kv, next, *page);
@@ -85,7 +85,7 @@ void PageManager::Publish(Sequence& s) {
   if (!UsesPrefixes(s)) return;
   while ((s.shared_pages + 1) * page_tokens_ <= s.computed) {
     const int64_t next = s.shared_pages;
-    prefixes_->HashPages(s.tokens, s.page_hash);
+    prefixes_->HashPages(s.tokens, s.page_hash, s.prefix_root);
     const int64_t computed = s.computed;
     // The same page may have been computed twice; the bits are the same, so one is enough.
     const bool shared = ShareNext(s, s.computed);
@@ -93,7 +93,7 @@ void PageManager::Publish(Sequence& s) {
     if (shared) continue;
     const auto at = static_cast<size_t>(next);
     const int32_t page = cache_.PageOf(s.kv, next);
-    const uint64_t before = next == 0 ? 0 : s.page_hash[at - 1];
+    const uint64_t before = next == 0 ? s.prefix_root : s.page_hash[at - 1];
     if (!prefixes_->Insert(before, s.page_hash[at], PageTokens(s, next), page)) return;
     cache_.HoldPage(page);
     ++s.shared_pages;
@@ -102,7 +102,7 @@ void PageManager::Publish(Sequence& s) {
 
 bool PageManager::AdmitByPrefix(Sequence& s, int64_t spare) {
   s.kv = cache_.AddSequence();
-  prefixes_->HashPages(s.tokens, s.page_hash);
+  prefixes_->HashPages(s.tokens, s.page_hash, s.prefix_root);
   // The last token is always computed: its logits choose the next.
   while (ShareNext(s, s.length() - 1)) {
   }
@@ -126,8 +126,9 @@ Result<int64_t> PageManager::SavePrefixes(const std::filesystem::path& path,
 }
 
 Result<int64_t> PageManager::LoadPrefixes(const std::filesystem::path& path,
-                                          const PrefixFileHeader& header) {
-  if (prefixes_) return ReadPrefixFile(path, header, *prefixes_, cache_);
+                                          const PrefixFileHeader& header,
+                                          std::span<const uint64_t> roots) {
+  if (prefixes_) return ReadPrefixFile(path, {header, roots}, *prefixes_, cache_);
   return Err(ErrorCode::kInvalidArgument, "{} is of no use: no prefixes are kept", path.string());
 }
 

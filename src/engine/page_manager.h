@@ -51,7 +51,8 @@ class PageManager {
   void Evict(Sequence& sequence);
   /// engine/prefix_file.h; kInvalidArgument where beginnings are not kept.
   Result<int64_t> SavePrefixes(const std::filesystem::path& path, const PrefixFileHeader& header);
-  Result<int64_t> LoadPrefixes(const std::filesystem::path& path, const PrefixFileHeader& header);
+  Result<int64_t> LoadPrefixes(const std::filesystem::path& path, const PrefixFileHeader& header,
+                               std::span<const uint64_t> roots);
   /// Gives up all beginnings that no running sequence uses.
   void ForgetPrefixes();
 

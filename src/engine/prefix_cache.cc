@@ -10,14 +10,16 @@ namespace octet {
 uint64_t PrefixCache::Hash(uint64_t before, std::span<const int32_t> page) {
   uint64_t hash = before;
   for (const int32_t id : page) hash = RandomBits(hash, 0, static_cast<uint32_t>(id));
-  return hash == 0 ? 1 : hash;  // 0 stands for no page
+  hash &= ~kRootBit;
+  return hash == 0 ? 1 : hash;  // 0 is a root too
 }
 
-void PrefixCache::HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes) const {
+void PrefixCache::HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes,
+                            uint64_t root) const {
   const auto size = static_cast<size_t>(page_tokens_);
   while ((hashes.size() + 1) * size <= tokens.size()) {
     hashes.push_back(
-        Hash(hashes.empty() ? 0 : hashes.back(), tokens.subspan(hashes.size() * size, size)));
+        Hash(hashes.empty() ? root : hashes.back(), tokens.subspan(hashes.size() * size, size)));
   }
 }
 

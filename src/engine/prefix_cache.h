@@ -18,14 +18,19 @@ class PrefixCache {
  public:
   explicit PrefixCache(int32_t page_tokens) : page_tokens_(page_tokens) {}
 
-  /// The hash of a page; `before` is that of the page before it, 0 for none.
+  /// What stands before a text's first page: 0, or Root of whatever else than the text decides its
+  /// keys and values (an adapter's fingerprint). Equal to no page's hash.
+  static uint64_t Root(uint64_t fingerprint) { return fingerprint | kRootBit; }
+  /// The hash of a page; `before` is that of the page before it, or the text's root.
   static uint64_t Hash(uint64_t before, std::span<const int32_t> page);
   /// Extends `hashes` to all full pages of `tokens`.
-  void HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes) const;
+  void HashPages(std::span<const int32_t> tokens, std::vector<uint64_t>& hashes,
+                 uint64_t root = 0) const;
 
   /// The page that holds these tokens after those of `before`, and from now on has one user more.
   std::optional<int32_t> Acquire(uint64_t before, uint64_t hash, std::span<const int32_t> tokens);
-  /// Adds a page with one user. The page of `before` is in the cache and in use, or `before` is 0.
+  /// Adds a page with one user. The page of `before` is in the cache and in use, or `before` is a
+  /// root.
   /// False when another text has the same hash; then nothing changed.
   bool Insert(uint64_t before, uint64_t hash, std::span<const int32_t> tokens, int32_t page);
   /// One user less. A text's pages are released from its end.
@@ -53,6 +58,8 @@ class PrefixCache {
     int32_t users = 0;
     std::list<uint64_t>::iterator place;  // in unused_, while users is 0
   };
+
+  static constexpr uint64_t kRootBit = uint64_t{1} << 63;
 
   int32_t page_tokens_;
   std::unordered_map<uint64_t, Entry> entries_;

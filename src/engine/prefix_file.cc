@@ -156,14 +156,14 @@ Result<int64_t> WritePrefixFile(const std::filesystem::path& path, PrefixFileHea
   return static_cast<int64_t>(pages.size());
 }
 
-Result<int64_t> ReadPrefixFile(const std::filesystem::path& path, PrefixFileHeader expected,
+Result<int64_t> ReadPrefixFile(const std::filesystem::path& path, ExpectedPrefixes expected,
                                PrefixCache& prefixes, KvCache& cache) {
   OCTET_ASSIGN(const MappedFile file, MappedFile::Open(path));
   const std::string name = path.string();
   ByteReader reader(file.bytes(), name);
   OCTET_ASSIGN(const auto header, reader.Read<PrefixFileHeader>("the header"));
-  expected.page_bytes = static_cast<uint64_t>(cache.page_bytes());
-  OCTET_TRY(CheckHeader(name, header, expected));
+  expected.header.page_bytes = static_cast<uint64_t>(cache.page_bytes());
+  OCTET_TRY(CheckHeader(name, header, expected.header));
   std::vector<uint64_t> added;
   Status status;
   for (uint64_t n = 0; n < header.pages && cache.free_pages() > 0; ++n) {
@@ -173,7 +173,8 @@ Result<int64_t> ReadPrefixFile(const std::filesystem::path& path, PrefixFileHead
       break;
     }
     const int32_t page = cache.TakePage();
-    const bool fits = record->before == 0 || prefixes.Has(record->before);
+    const bool fits = record->before == 0 || prefixes.Has(record->before) ||
+                      std::ranges::find(expected.roots, record->before) != expected.roots.end();
     if (!fits || !prefixes.Insert(record->before, record->hash, record->tokens, page)) {
       cache.ReleasePage(page);  // known already, or what came before it is not
       continue;

@@ -42,6 +42,7 @@ struct Request {
   RoutingTrace trace = RoutingTrace::kNone;
   /// Its prompt is not shared with other requests then.
   ExpertControls experts = {};
+  int32_t adapter = 0;   // of EngineOptions::adapters, from 1; 0: none. Not with a session
   int32_t priority = 0;  // higher ones are begun first, and keep their pages longer
   std::string client;    // who asks: among equal priorities clients share the machine evenly
   /// When nobody waits for the answer any more: it ends within one step of it.

@@ -78,26 +78,33 @@ bool Engine::PlanDrafts(Context& context) {
   return true;
 }
 
-/// Whoever decodes has a row in every step; prompts share what is left.
+/// Whoever decodes has a row in every step, those of one adapter together; prompts share what is
+/// left.
 void Engine::BuildBatch() {
   token_.clear();
   position_.clear();
   sequence_.clear();
   controls_.clear();
+  adapters_.clear();
+  decoding_.clear();
   logit_rows_.clear();
   row_owner_.clear();
-  int64_t decoding = 0;
   for (const auto& s : running_) {
-    if (s->pending() != 1) continue;
+    if (s->pending() == 1) decoding_.push_back(s.get());
+  }
+  if (options_.adapters != nullptr) {
+    std::ranges::sort(decoding_, {},
+                      [](const Sequence* s) { return std::pair(s->request.adapter, s->id); });
+  }
+  for (Sequence* s : decoding_) {
     AddRows(*s, 1);
     AddDraftRows(*s);
-    ++decoding;
   }
   int64_t budget = options_.max_batch_tokens - static_cast<int64_t>(token_.size());
-  if (decoding > 0 && options_.max_prompt_rows > 0) {
+  if (!decoding_.empty() && options_.max_prompt_rows > 0) {
     budget = std::min<int64_t>(budget, options_.max_prompt_rows);
   }
-  if (decoding < static_cast<int64_t>(running_.size())) AddPromptRows(budget);
+  if (decoding_.size() < running_.size()) AddPromptRows(budget);
   stats_.last_sequences = static_cast<int64_t>(row_owner_.size());
   if (!token_.empty()) stats_.batches.Add(stats_.last_sequences);
 }
@@ -152,6 +159,7 @@ void Engine::AddRows(Sequence& s, int64_t count) {
     position_.push_back(static_cast<int32_t>(s.computed));
     sequence_.push_back(s.kv);
     controls_.push_back(s.request.experts.any() ? &s.request.experts : nullptr);
+    adapters_.push_back(s.request.adapter);
     ++s.computed;
   }
   if (s.pending() > 0) return;
@@ -168,6 +176,7 @@ void Engine::AddDraftRows(Sequence& s) {
     position_.push_back(static_cast<int32_t>(s.computed + i));
     sequence_.push_back(s.kv);
     controls_.push_back(s.request.experts.any() ? &s.request.experts : nullptr);
+    adapters_.push_back(s.request.adapter);
   }
 }
 

@@ -25,6 +25,7 @@ struct Sequence {
   int64_t cached_tokens = 0;  // of the prompt, found computed
   bool preempted = false;     // waits for the second time
 
+  uint64_t prefix_root = 0;              // PrefixCache::Root of its adapter
   std::vector<uint64_t> page_hash = {};  // of full pages, each with all before it (PrefixCache)
   int64_t shared_pages = 0;              // pages at the beginning that the prefix cache holds too
 

@@ -24,6 +24,9 @@ struct Batch {
   /// [T] null: as the model does; empty: all rows are.
   std::span<const ExpertControls* const> controls = {};
 
+  /// [T] of the model's AdapterSet, from 1; 0: none; empty: none for all rows.
+  std::span<const int32_t> adapters = {};
+
   int64_t rows() const { return static_cast<int64_t>(token.size()); }
 };
 

@@ -70,7 +70,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   if (options.tape == nullptr) {
     own = AllocateLayerActs(config, rows, context.scratch, MostChoices(batch));
   }
-  StepInput step{config, rope, options.observer, batch.controls};
+  StepInput step{config, rope, options.observer, batch.controls, batch.adapters};
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {
     step.layer = layer;
     for (AttentionSegment& segment : segments)

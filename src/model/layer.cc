@@ -23,9 +23,9 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   const ModelConfig& c = step.config;
   RmsNorm(h, weights.attn_norm, c.norm_eps, acts.attn_in, context);
   ObserveInput(step, TensorRole::kWq, acts.attn_in);
-  const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q},
-                            {&weights.wk, acts.attn_in, acts.k},
-                            {&weights.wv, acts.attn_in, acts.v}};
+  const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q, step.adapters},
+                            {&weights.wk, acts.attn_in, acts.k, step.adapters},
+                            {&weights.wv, acts.attn_in, acts.v, step.adapters}};
   TimedLinear(StepPart::kQkv, qkv, context);
   Rope(acts.q, step.rope, c.rope_pairing, context);
   Rope(acts.k, step.rope, c.rope_pairing, context);
@@ -33,7 +33,7 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
             context, acts.log_sum);
   ObserveInput(step, TensorRole::kWo, acts.attn);
-  const LinearTask out{&weights.wo, acts.attn, acts.attn_out};
+  const LinearTask out{&weights.wo, acts.attn, acts.attn_out, step.adapters};
   TimedLinear(StepPart::kAttentionOut, {&out, 1}, context);
   Observe(step, "attn_out", acts.attn_out);
 }
@@ -58,7 +58,7 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   Context exact = context;
   exact.arithmetic = Arithmetic::kFloat32;
   ObserveInput(step, TensorRole::kRouter, acts.ffn_in);
-  const LinearTask router{&weights.router, acts.ffn_in, acts.router_logits};
+  const LinearTask router{&weights.router, acts.ffn_in, acts.router_logits, step.adapters};
   TimedLinear(StepPart::kRouter, {&router, 1}, exact);
   Observe(step, "router_logits", acts.router_logits);
   Arena::Scope scope(context.scratch);
@@ -67,8 +67,9 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   if (step.observer != nullptr)
     step.observer->OnRouting(step.layer, acts.experts, acts.gate_weights);
 
-  const ExpertPlan plan =
+  ExpertPlan plan =
       MakeExpertPlan(acts.experts, acts.gate_weights, step.config.n_experts, context.scratch);
+  plan.adapter = BySlot(step.adapters, plan, context.scratch);
   ExpertFfn(acts.ffn_in, weights.experts, plan, acts.expert, acts.ffn_out, context);
   if (step.observer == nullptr) return;
   for (int32_t e = 0; e < step.config.n_experts; ++e) {
@@ -93,7 +94,7 @@ void LayerForward(const StepInput& step, const LayerWeights& weights,
   if (step.config.is_moe()) {
     MoeForward(step, weights, acts, context);
   } else {
-    DenseFfn(acts.ffn_in, weights.experts[0], acts.expert, acts.ffn_out, context);
+    DenseFfn(acts.ffn_in, weights.experts[0], acts.expert, acts.ffn_out, context, step.adapters);
     if (step.observer != nullptr)
       step.observer->OnExpertInput(step.layer, 0, acts.ffn_in, acts.expert.hidden);
   }

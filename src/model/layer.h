@@ -19,6 +19,7 @@ struct StepInput {
   const RopeTable& rope;
   Observer* observer;                                    // may be null
   std::span<const ExpertControls* const> controls = {};  // as Batch's
+  std::span<const int32_t> adapters = {};                // as Batch's
   int32_t layer = 0;
 };
 

@@ -43,6 +43,12 @@ void KeepGate(const ExpertActs& acts, Context& context) {
   });
 }
 
+/// Of slots [first, first + count).
+std::span<const int32_t> AdaptersOf(const ExpertPlan& plan, int64_t first, int64_t count) {
+  if (plan.adapter.empty()) return {};
+  return plan.adapter.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+}
+
 }  // namespace
 
 ExpertActs AllocateExpertActs(int64_t slots, int64_t d_model, int64_t d_ff, Arena& arena) {
@@ -74,8 +80,10 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
   for (int64_t e = 0; e < n_experts; ++e) {
     const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;
     if (count == 0) continue;  // an untouched expert is not read
-    tasks[n++] = {&experts[e].w1, acts.x.Rows(first, count), acts.hidden.Rows(first, count)};
-    tasks[n++] = {&experts[e].w3, acts.x.Rows(first, count), acts.up.Rows(first, count)};
+    const View<const float, 2> in = acts.x.Rows(first, count);
+    const std::span<const int32_t> adapter = AdaptersOf(plan, first, count);
+    tasks[n++] = {&experts[e].w1, in, acts.hidden.Rows(first, count), adapter};
+    tasks[n++] = {&experts[e].w3, in, acts.up.Rows(first, count), adapter};
   }
   TimedLinear(StepPart::kUpGate, {tasks, static_cast<size_t>(n)}, context);
   KeepGate(acts, context);
@@ -83,20 +91,22 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
   n = 0;
   for (int64_t e = 0; e < n_experts; ++e) {
     const int64_t first = plan.offset[e], count = plan.offset[e + 1] - first;
-    if (count > 0)
-      tasks[n++] = {&experts[e].w2, acts.hidden.Rows(first, count), acts.y.Rows(first, count)};
+    if (count == 0) continue;
+    tasks[n++] = {&experts[e].w2, acts.hidden.Rows(first, count), acts.y.Rows(first, count),
+                  AdaptersOf(plan, first, count)};
   }
   TimedLinear(StepPart::kDown, {tasks, static_cast<size_t>(n)}, context);
   Combine(acts.y, plan, out, context);
 }
 
 void DenseFfn(View<const float, 2> x, const Expert& expert, const ExpertActs& acts,
-              View<float, 2> out, Context& context) {
-  const LinearTask up_and_gate[] = {{&expert.w1, x, acts.hidden}, {&expert.w3, x, acts.up}};
+              View<float, 2> out, Context& context, std::span<const int32_t> adapter) {
+  const LinearTask up_and_gate[] = {{&expert.w1, x, acts.hidden, adapter},
+                                    {&expert.w3, x, acts.up, adapter}};
   TimedLinear(StepPart::kUpGate, up_and_gate, context);
   KeepGate(acts, context);
   SwiGlu(acts.hidden, acts.up, context);
-  const LinearTask down{&expert.w2, acts.hidden, out};
+  const LinearTask down{&expert.w2, acts.hidden, out, adapter};
   TimedLinear(StepPart::kDown, {&down, 1}, context);
 }
 

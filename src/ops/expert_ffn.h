@@ -33,7 +33,8 @@ void ExpertFfn(View<const float, 2> x, std::span<const Expert> experts, const Ex
                const ExpertActs& acts, View<float, 2> out, Context& context);
 
 /// The one feed-forward of a dense model: out[t] = expert(x[t]). acts.x and acts.y are not used.
+/// `adapter` as LinearTask's.
 void DenseFfn(View<const float, 2> x, const Expert& expert, const ExpertActs& acts,
-              View<float, 2> out, Context& context);
+              View<float, 2> out, Context& context, std::span<const int32_t> adapter = {});
 
 }  // namespace octet

@@ -33,4 +33,14 @@ ExpertPlan MakeExpertPlan(View<const int32_t, 2> experts, View<const float, 2> w
   return {offset, row_of_slot, slot_of, weights};
 }
 
+std::span<const int32_t> BySlot(std::span<const int32_t> of_rows, const ExpertPlan& plan,
+                                Arena& arena) {
+  if (of_rows.empty()) return {};
+  const int64_t slots = plan.offset[plan.offset.shape[0] - 1];
+  auto* of_slots = arena.Allocate<int32_t>(slots);
+  for (int64_t s = 0; s < slots; ++s)
+    of_slots[s] = of_rows[static_cast<size_t>(plan.row_of_slot[s])];
+  return {of_slots, static_cast<size_t>(slots)};
+}
+
 }  // namespace octet

@@ -1,6 +1,7 @@
 // Products with weight matrices, threaded over tiles of output rows.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "ops/context.h"
@@ -14,6 +15,7 @@ struct LinearTask {
   const WeightMatrix* w;
   View<const float, 2> x;
   View<float, 2> y;
+  std::span<const int32_t> adapter = {};  // [T] of w->choices, from 1; 0: none. Empty: all 0
 };
 
 /// All tasks in one fork-join, tiles of all of them balanced over the threads: q, k and v together;

@@ -10,8 +10,10 @@
 
 namespace octet {
 
-/// Adds the adapter's part to y of every task whose matrix has one; called by Linear. In float,
-/// whatever the matrix is stored as; a row's bits depend on its own x alone.
+/// Adds the adapter's part to y of every task whose matrix has one, then what single rows have
+/// beside it (LinearTask::adapter); called by Linear. In float, whatever the matrix is stored as; a
+/// row's bits depend on its own x and adapters alone. Quickest where rows of one adapter are
+/// neighbours.
 void AddAdapters(std::span<const LinearTask> tasks, Context& context);
 
 /// Gradients of one adapter, added to; empty views are frozen.

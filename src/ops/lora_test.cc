@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -69,6 +70,36 @@ TEST_F(Lora, LinearAddsTheAdapter) {
   Linear(matrix_, MakeView(static_cast<const float*>(&x_[7 * kCols]), 1, kCols),
          Matrix(alone, kRows), context_);
   for (int64_t r = 0; r < kRows; ++r) EXPECT_EQ(alone[r], y[7 * kRows + r]);
+}
+
+TEST_F(Lora, RowsHaveTheirOwnWhateverTheirNeighboursHave) {
+  const Floats a = Random(5 * kCols, 6), b = Random(kRows * 5, 7);
+  const AdapterMatrix choices[] = {adapter_, {}, {a.data(), b.data(), 5, 0.25f}};
+  WeightMatrix base = matrix_;
+  base.adapter = nullptr;
+  const auto product = [&](const WeightMatrix& w, std::span<const int32_t> adapter) {
+    Floats y(kTokens * kRows);
+    const LinearTask task{&w, Matrix(x_, kCols), Matrix(y, kRows), adapter};
+    Linear({&task, 1}, context_);
+    return y;
+  };
+  std::vector<Floats> whole = {product(base, {}), product(matrix_, {})};
+  whole.push_back(whole[0]);  // the second leaves this matrix as it is
+  WeightMatrix other = base;
+  other.adapter = &choices[2];
+  whole.push_back(product(other, {}));
+  base.choices = choices;
+  std::vector<int32_t> ids;
+  for (int64_t t = 0; t < kTokens; ++t) ids.push_back(static_cast<int32_t>((t * 7 + t / 3) % 4));
+  for (int pass = 0; pass < 2; ++pass) {  // scattered, and neighbours
+    const Floats mixed = product(base, ids);
+    for (size_t i = 0; i < mixed.size(); ++i) {
+      const auto id = static_cast<size_t>(ids[i / kRows]);
+      ASSERT_EQ(mixed[i], whole[id][i]) << "row " << i / kRows << " with " << id;
+    }
+    std::ranges::sort(ids);
+  }
+  EXPECT_EQ(product(base, {}), whole[0]);
 }
 
 TEST_F(Lora, GradientsAreThoseOfTheProduct) {

@@ -39,6 +39,7 @@ std::string AccessLogLine(const HttpRequest& request, const RequestRecord& recor
                                  {"path", request.path.substr(0, kLongestPath)},
                                  {"status", record.status},
                                  {"seconds", Rounded(seconds)}};
+  if (!record.adapter.empty()) line["adapter"] = record.adapter;
   if (record.prompt_tokens > 0) {
     line["prompt_tokens"] = record.prompt_tokens;
     line["cached_tokens"] = record.cached_tokens;

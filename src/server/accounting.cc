@@ -174,6 +174,7 @@ ApiResult<std::optional<int64_t>> AccountFor(Host& host, std::shared_ptr<Exchang
   admission.entry = {
       record.id,         record.key, record.client, wish.model, exchange->request().path,
       wish.prompt_tokens};
+  admission.base_model = host.model.names.front();
   admission.least_completion = wish.choices;
   admission.completion_room = wish.choices * wish.room_each;
   if (wish.most_each) {

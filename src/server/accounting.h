@@ -13,7 +13,7 @@
 namespace octet {
 
 struct Wish {
-  std::string model;
+  std::string model;  // or adapter: whose name the row has
   int64_t prompt_tokens = 0;
   int64_t choices = 0;               // answers; 0: none (embeddings)
   std::optional<int64_t> most_each;  // tokens of an answer

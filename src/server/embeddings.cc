@@ -57,6 +57,7 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
   Host& host_;
   std::shared_ptr<Exchange> exchange_;
   std::string model_;
+  int32_t adapter_ = 0;  // the engine's number of it
   bool base64_ = false, gone_ = false;
   std::vector<std::vector<int32_t>> inputs_;
   Vectors vectors_;
@@ -74,7 +75,10 @@ ApiResult<void> EmbeddingJob::Read() {
   }
   if (!fields.ok()) return tl::unexpected(fields.error());
   base64_ = format == "base64";
-  if (auto known = CheckModel(host_, model_); !known) return known;
+  const auto adapter = ChooseAdapter(host_, model_, {});
+  if (!adapter) return tl::unexpected(adapter.error());
+  adapter_ = *adapter;
+  if (adapter_ > 0) exchange_->record().adapter = model_;
   const auto texts = ParseInputs(*body);
   if (!texts) return tl::unexpected(texts.error());
   for (const PromptText& text : *texts) {
@@ -90,7 +94,8 @@ ApiResult<void> EmbeddingJob::Read() {
     exchange_->record().prompt_tokens += static_cast<int64_t>(request->prompt.size());
     inputs_.push_back(std::move(request->prompt));
   }
-  const Wish wish{host_.model.names.front(), exchange_->record().prompt_tokens};
+  const std::string& priced = adapter_ > 0 ? model_ : host_.model.names.front();
+  const Wish wish{priced, exchange_->record().prompt_tokens};
   if (auto admitted = AccountFor(host_, exchange_, wish); !admitted) {
     return tl::unexpected(admitted.error());
   }
@@ -102,7 +107,7 @@ void EmbeddingJob::Next() {
   const std::vector<int32_t>& ids = inputs_[vectors_.size()];
   const auto taken = host_.engine.Run([self = shared_from_this(), &ids](Engine* engine) {
     Result<std::vector<float>> vector = Err(ErrorCode::kCancelled, "the server is shutting down");
-    if (engine != nullptr) vector = engine->MeanHidden(ids);
+    if (engine != nullptr) vector = engine->MeanHidden(ids, self->adapter_);
     self->host_.post([self, vector = std::move(vector)] { self->Hear(vector); });
   });
   if (!taken) Refuse(RefusalError(taken.error()));

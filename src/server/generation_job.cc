@@ -32,6 +32,11 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   ApiResult<void> Prepare(GenerationRequest request, std::vector<Request>& prompts);
   ApiResult<void> Admit();
   ApiResult<void> Submit(const std::vector<Request>& prompts);
+  /// Of the model or the adapter that answers.
+  const std::string& ModelName() const {
+    return adapter_ == 0 ? host_.model.names.front()
+                         : host_.model.adapters[static_cast<size_t>(adapter_) - 1];
+  }
   void HearAll(size_t choice, std::vector<Event>& events);
   void Hear(size_t choice, const Event& event);
   void Finish(std::string out);
@@ -42,6 +47,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   std::shared_ptr<Exchange> exchange_;
   std::unique_ptr<AnswerForm> form_;
   Answer answer_;
+  int32_t adapter_ = 0;                        // the engine's number of it
   std::vector<uint64_t> engine_ids_;           // [choices submitted]
   std::vector<Clock::time_point> last_token_;  // [choices]
   size_t open_ = 0;                            // choices that are not finished
@@ -87,7 +93,10 @@ ApiResult<std::vector<Request>> GenerationJob::Render(const GenerationRequest& r
 }
 
 ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Request>& prompts) {
-  if (auto known = CheckModel(host_, request.model); !known) return known;
+  const auto adapter = ChooseAdapter(host_, request.model, request.adapter);
+  if (!adapter) return tl::unexpected(adapter.error());
+  adapter_ = *adapter;
+  if (adapter_ > 0) exchange_->record().adapter = ModelName();
   if (!request.has_seed) request.sampling.seed = std::random_device{}();
   auto rendered = Render(request);
   if (!rendered) return tl::unexpected(rendered.error());
@@ -96,7 +105,7 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
       ControlsOf(request, host_.engine.config().n_layers, host_.engine.config().n_experts);
   if (!controls) return tl::unexpected(controls.error());
   answer_.id = form_->id_prefix() + exchange_->record().id;
-  answer_.model = request.model.empty() ? host_.model.names.front() : request.model;
+  answer_.model = request.model.empty() ? ModelName() : request.model;
   answer_.created = UnixTime();
   for (size_t p = 0; p < prompts.size(); ++p) {
     const auto tokens = static_cast<int64_t>(prompts[p].prompt.size());
@@ -109,6 +118,7 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
           request.messages.empty() ? "prompt" : "messages", "context_length_exceeded"});
     }
     prompts[p].experts = *controls;
+    prompts[p].adapter = adapter_;
     answer_.prompt_tokens.push_back(tokens);
     for (int32_t i = 0; i < request.n; ++i) {
       Choice choice;
@@ -126,7 +136,7 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
 
 ApiResult<void> GenerationJob::Admit() {
   Wish wish;
-  wish.model = host_.model.names.front();
+  wish.model = ModelName();
   wish.prompt_tokens = answer_.PromptTokens();
   wish.choices = static_cast<int64_t>(answer_.choices.size());
   wish.most_each = answer_.request.max_tokens;

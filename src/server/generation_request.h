@@ -42,6 +42,7 @@ struct GenerationRequest {
   /// Experts not to be used: one list for all layers, or one for each.
   std::vector<std::vector<int32_t>> masked_experts;
   bool masked_by_layer = false;
+  std::string adapter;  // "octet.adapter"; empty: what the model's name says
 };
 
 /// Answers to one request, prompts times n, at most.

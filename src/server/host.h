@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/service.h"
@@ -17,7 +18,8 @@
 namespace octet {
 
 struct ServedModel {
-  std::vector<std::string> names;  // the first is shown, all are understood; not empty
+  std::vector<std::string> names;     // the first is shown, all are understood; not empty
+  std::vector<std::string> adapters;  // by the engine's number, from 1; as good as models' names
   std::string architecture;
   int64_t created = 0;  // when it was loaded, seconds since 1970
   int64_t context = 0;
@@ -45,8 +47,14 @@ struct Host {
   bool needs_key = false;
 };
 
-/// 404 when `name` is neither empty nor one of the model's.
+/// 404 when `name` is neither empty nor one of the model's or of an adapter.
 ApiResult<void> CheckModel(const Host& host, const std::string& name);
+/// The number of the adapter of this name, 0: there is none.
+int32_t FindAdapter(const Host& host, std::string_view name);
+/// The one a request wants by its "model", or by "octet.adapter" (empty: not said); 0: none. Errors
+/// list the names there are.
+ApiResult<int32_t> ChooseAdapter(const Host& host, const std::string& model,
+                                 const std::string& adapter);
 /// How a refused request is answered.
 ApiError RefusalError(const Refusal& refusal);
 

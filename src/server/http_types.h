@@ -39,8 +39,9 @@ struct HttpResponse {
 /// What the access log says of a request; handlers add to it.
 struct RequestRecord {
   std::string id;
-  std::string client;  // whose key, or which address
-  int64_t key = 0;     // of the accounts; 0: none
+  std::string client;   // whose key, or which address
+  int64_t key = 0;      // of the accounts; 0: none
+  std::string adapter;  // that answers; empty: the model alone
   int status = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   double first_token_s = -1;  // from the request's arrival; negative: none

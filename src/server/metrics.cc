@@ -73,6 +73,18 @@ void WriteExperts(const MetricsSources& sources, std::string& out) {
   }
 }
 
+/// One counter of every adapter; a name is the operator's, and may be anything.
+template <class Uses, class Value>
+void WriteAdapters(std::string_view name, std::string_view help, const Uses& uses, Value value,
+                   std::string& out) {
+  if (uses.empty()) return;
+  Header(name, "counter", help, out);
+  for (const auto& [adapter, use] : uses) {
+    fmt::format_to(std::back_inserter(out), "{}{{adapter={}}} {}\n", name,
+                   nlohmann::json(adapter).dump(), value(use));
+  }
+}
+
 void WriteLedger(const LedgerStats& ledger, std::string& out) {
   const Value values[] = {
       {"octet_ledger_rows_total", "counter", "Requests the ledger got", ledger.rows},
@@ -131,6 +143,14 @@ void Metrics::RequestDone(std::string_view path, int status, double seconds) {
   duration_.Observe(seconds);
 }
 
+void Metrics::AdapterUsed(std::string_view adapter, int64_t prompt_tokens,
+                          int64_t completion_tokens) {
+  Use& use = adapters_[std::string(adapter)];
+  ++use.requests;
+  use.prompt_tokens += prompt_tokens;
+  use.completion_tokens += completion_tokens;
+}
+
 std::string Metrics::Text(const MetricsSources& sources) const {
   const EngineStats& s = sources.engine;
   std::string out;
@@ -170,6 +190,14 @@ std::string Metrics::Text(const MetricsSources& sources) const {
   WriteAll(values, out);
   WriteBatches(s.batches, out);
   WriteExperts(sources, out);
+  const auto of_adapters = [&](const char* name, const char* help, int64_t Use::*count) {
+    WriteAdapters(
+        name, help, adapters_, [count](const Use& use) { return use.*count; }, out);
+  };
+  of_adapters("octet_adapter_requests_total", "Requests with an adapter", &Use::requests);
+  of_adapters("octet_adapter_prompt_tokens_total", "Tokens of their prompts", &Use::prompt_tokens);
+  of_adapters("octet_adapter_generated_tokens_total", "Tokens of their answers",
+              &Use::completion_tokens);
   if (sources.ledger) WriteLedger(*sources.ledger, out);
   return out;
 }

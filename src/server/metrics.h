@@ -46,12 +46,18 @@ class Metrics {
  public:
   Metrics();
   void RequestDone(std::string_view path, int status, double seconds);
+  /// `adapter` is one of the server's.
+  void AdapterUsed(std::string_view adapter, int64_t prompt_tokens, int64_t completion_tokens);
   void FirstToken(double seconds) { first_token_.Observe(seconds); }
   void NextToken(double seconds) { next_token_.Observe(seconds); }
   std::string Text(const MetricsSources& sources) const;
 
  private:
+  struct Use {
+    int64_t requests = 0, prompt_tokens = 0, completion_tokens = 0;
+  };
   std::map<std::pair<std::string, int>, int64_t> requests_;  // by path and status
+  std::map<std::string, Use, std::less<>> adapters_;
   Histogram duration_, first_token_, next_token_;
 };
 

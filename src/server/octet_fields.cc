@@ -113,15 +113,16 @@ void ReadOctetFields(JsonFields& fields, GenerationRequest& request) {
       ReadTrace(fields, value, request);
     } else if (name == "masked_experts") {
       ReadMasked(fields, value, request);
-    } else if (name != "top_k") {
+    } else if (name != "top_k" && name != "adapter") {
       return fields.Fail("octet", fmt::format("octet.{}: there is no such field; there are trace, "
-                                              "top_k and masked_experts",
+                                              "top_k, masked_experts and adapter",
                                               name.substr(0, 60)));
     }
   }
   JsonFields inner(*object);
   inner.Integer("top_k", request.expert_top_k, 1, kMostExperts);
-  if (!inner.ok()) fields.Fail("octet.top_k", "octet." + inner.error().message);
+  inner.Text("adapter", request.adapter);
+  if (!inner.ok()) fields.Fail("octet." + inner.error().param, "octet." + inner.error().message);
 }
 
 Json PieceExtras(const Piece& piece) {

@@ -164,6 +164,7 @@ constexpr Route kRoutes[] = {
 };
 
 constexpr std::string_view kModelPath = "/v1/models/";
+constexpr size_t kShownName = 200;  // of what a client sent, in messages
 
 void OneModel(Host& host, const ExchangePtr& exchange) {
   const std::string name = exchange->request().path.substr(kModelPath.size());
@@ -242,11 +243,47 @@ void HandleRequest(Host& host, const std::shared_ptr<Exchange>& exchange) {
 ApiResult<void> CheckModel(const Host& host, const std::string& name) {
   if (name.empty() || std::ranges::find(host.model.names, name) != host.model.names.end())
     return {};
+  if (FindAdapter(host, name) > 0) return {};
+  std::vector<std::string> names = host.model.names;
+  names.insert(names.end(), host.model.adapters.begin(), host.model.adapters.end());
   return tl::unexpected(
       ApiError{404,
                fmt::format("The model \"{}\" does not exist here; there is \"{}\"",
-                           name.substr(0, 200), fmt::join(host.model.names, "\", \"")),
+                           name.substr(0, kShownName), fmt::join(names, "\", \"")),
                "model", "model_not_found"});
+}
+
+int32_t FindAdapter(const Host& host, std::string_view name) {
+  const auto& names = host.model.adapters;
+  const auto found = std::ranges::find(names, name);
+  return found == names.end() ? 0 : static_cast<int32_t>(found - names.begin()) + 1;
+}
+
+ApiResult<int32_t> ChooseAdapter(const Host& host, const std::string& model,
+                                 const std::string& adapter) {
+  if (auto known = CheckModel(host, model); !known) return tl::unexpected(known.error());
+  const int32_t by_model = FindAdapter(host, model);
+  if (adapter.empty()) return by_model;
+  const auto fault = [](std::string message) {
+    return tl::unexpected(ApiError{400, std::move(message), "octet.adapter"});
+  };
+  const int32_t id = FindAdapter(host, adapter);
+  const std::string shown = adapter.substr(0, kShownName);
+  if (id == 0 && host.model.adapters.empty()) {
+    return fault(
+        fmt::format("octet.adapter: \"{}\" is not here, as this server has no adapters "
+                    "(octet serve --lora NAME=FOLDER)",
+                    shown));
+  }
+  if (id == 0) {
+    return fault(fmt::format("octet.adapter: there is no \"{}\"; there is \"{}\"", shown,
+                             fmt::join(host.model.adapters, "\", \"")));
+  }
+  if (by_model != 0 && by_model != id) {
+    return fault(fmt::format(
+        "octet.adapter is \"{}\", but model is the adapter \"{}\"; ask for one", shown, model));
+  }
+  return id;
 }
 
 ApiError RefusalError(const Refusal& refusal) {

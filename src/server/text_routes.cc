@@ -98,6 +98,7 @@ Json ModelJson(const Host& host, const std::string& name) {
           {"object", "model"},
           {"created", host.model.created},
           {"owned_by", "octet"},
+          {"parent", FindAdapter(host, name) > 0 ? Json(host.model.names.front()) : Json(nullptr)},
           {"max_model_len", host.model.context},
           // What Mistral's clients want to see.
           {"type", "base"},
@@ -120,6 +121,7 @@ Json ModelJson(const Host& host, const std::string& name) {
 Json ModelsJson(const Host& host) {
   Json data = Json::array();
   for (const std::string& name : host.model.names) data.push_back(ModelJson(host, name));
+  for (const std::string& name : host.model.adapters) data.push_back(ModelJson(host, name));
   return {{"object", "list"}, {"data", std::move(data)}};
 }
 

@@ -86,6 +86,7 @@ std::optional<Ticket> Bookkeeper::Admit(Admission admission, WhenDurable done,
   Ticket ticket{0,
                 entry.key,
                 entry.model,
+                std::move(admission.base_model),
                 entry.started_ms,
                 0,
                 std::min(admission.completion_room,
@@ -121,6 +122,7 @@ void Bookkeeper::Settle(const Ticket& ticket, const Settlement& settlement, When
       return std::ranges::find(prices_, model, &MicroPrice::model);
     };
     auto price = of(ticket.model);
+    if (price == prices_.end() && !ticket.base_model.empty()) price = of(ticket.base_model);
     if (price == prices_.end()) price = of("");
     if (price != prices_.end() && !failed) cost = CostNano(*price, settlement.tokens);
     if (ticket.key != 0) {

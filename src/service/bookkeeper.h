@@ -22,12 +22,13 @@ struct Admission {
   int64_t least_completion = 0;  // a token of each answer
   int64_t completion_room = 0;   // the most the model could answer
   std::optional<int64_t> most_completion;
+  std::string base_model = {};  // whose price holds where entry.model (an adapter) has none
 };
 
 /// A request that runs; in the ledger as open.
 struct Ticket {
   int64_t row = 0, key = 0;
-  std::string model;
+  std::string model, base_model;
   int64_t at_ms = 0;
   int64_t reserved = 0;    // tokens
   int64_t completion = 0;  // the most it may answer

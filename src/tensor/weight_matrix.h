@@ -11,7 +11,8 @@
 
 namespace octet {
 
-/// A low-rank addition to a matrix (Hu et al. 2021): y += scale · B A x. Never owns.
+/// A low-rank addition to a matrix (Hu et al. 2021): y += scale · B A x. Never owns. Without values
+/// it adds nothing.
 struct AdapterMatrix {
   const float* a = nullptr;  // [rank, cols]
   const float* b = nullptr;  // [rows, rank]
@@ -34,8 +35,10 @@ struct WeightMatrix {
   int64_t rows = 0;
   int64_t cols = 0;
   const std::byte* data = nullptr;
-  const AdapterMatrix* adapter = nullptr;  // null: none
-  const WeightTiles* tiles = nullptr;      // null: none; read by Arithmetic::kBf16 alone
+  const AdapterMatrix* adapter = nullptr;  // for every row; null: none
+  /// Further ones, of which a row may have one, numbered from 1 (LinearTask::adapter); null: none.
+  const AdapterMatrix* choices = nullptr;
+  const WeightTiles* tiles = nullptr;  // null: none; read by Arithmetic::kBf16 alone
 
   /// Of a row in the file's order.
   int64_t row_bytes() const { return FormatBytes(format, cols); }

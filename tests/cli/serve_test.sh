@@ -104,4 +104,10 @@ ExpectErrors "parallel is 0"
 Run "$OCTET" serve --template nonsense
 ExpectCode 1
 ExpectErrors "chat format \"nonsense\""
+Run "$OCTET" serve --lora story="$folder/none"
+ExpectCode 1
+ExpectErrors "neither adapter_config.json"
+Run "$OCTET" serve --lora "$folder/a" --lora "$folder/b"
+ExpectCode 1
+ExpectErrors "only one adapter can be for all requests"
 Finish

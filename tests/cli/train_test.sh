@@ -141,6 +141,23 @@ for format in peft-fused mistral; do
   Run "$OCTET" run -m run/step-00000010 --lora "$output" "the small" -n 12 --temp 0 -q --arithmetic float32
   ExpectEqual "$output" "$adapted"
 done
+# Named, a request of the server may have it.
+"$OCTET" serve -m run/step-00000010 --lora named="$adapter" --port 0 --threads 1 --log off --arithmetic float32 2>serve.err &
+server=$!
+for _ in $(seq 300); do
+  grep -q '^listening on ' serve.err && break
+  sleep 0.1
+done
+Run python3 -c 'import json, sys, urllib.request
+for model in sys.argv[2:]:
+  body = json.dumps({"model": model, "prompt": "the small", "max_tokens": 12, "temperature": 0}).encode()
+  print(json.load(urllib.request.urlopen(sys.argv[1] + "/v1/completions", body))["choices"][0]["text"])' \
+  "$(sed -n 's/^listening on //p' serve.err)" "" named
+kill -TERM "$server"
+wait "$server"
+ExpectCode 0
+ExpectEqual "$output" "$plain
+$adapted"
 Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o y --lora-rank 4 --lora-targets q_proj,vproj
 ExpectCode 1
 ExpectErrors '"vproj" is not a matrix an adapter can stand beside; this model has gate, k_proj, o_proj, q_proj, v_proj, w1, w2, w3'
