@@ -171,7 +171,11 @@ void EngineService::Step() {
     const std::lock_guard lock(mutex_);
     stats_ = engine_->stats();
   }
-  if (!engine_->busy() || std::chrono::steady_clock::now() - told_ >= pace_) TellHeld();
+  if (!engine_->busy() || std::chrono::steady_clock::now() - told_ >= pace_) {
+    TellHeld();
+  } else if (finished > 0) {
+    TellFinished();
+  }
   const std::lock_guard lock(mutex_);
   open_ -= finished;
   if (open_ == 0) idle_.notify_all();
@@ -185,18 +189,30 @@ void EngineService::Hold(const Event& event) {
   held.push_back(event);
 }
 
+void EngineService::Tell(uint64_t request) {
+  const auto found = listeners_.find(request);
+  Listener& listener = found->second;
+  const bool last = listener.held.back().finish.has_value();
+  listener.sink(listener.held);
+  listener.held.clear();
+  if (last) listeners_.erase(found);
+}
+
 void EngineService::TellHeld() {
   told_ = std::chrono::steady_clock::now();
-  for (const uint64_t request : held_) {
-    const auto found = listeners_.find(request);
-    Listener& listener = found->second;
-    const bool last = listener.held.back().finish.has_value();
-    listener.sink(listener.held);
-    listener.held.clear();
-    if (last) listeners_.erase(found);
-  }
+  for (const uint64_t request : held_) Tell(request);
   if (!held_.empty() && after_telling_) after_telling_();
   held_.clear();
+}
+
+/// An answer's end does not wait for the pace: its place is empty until the client asks again.
+void EngineService::TellFinished() {
+  std::erase_if(held_, [&](uint64_t request) {
+    if (!listeners_.at(request).held.back().finish) return false;
+    Tell(request);
+    return true;
+  });
+  if (after_telling_) after_telling_();
 }
 
 /// Ends everything: no thread may wait for an answer that never comes.

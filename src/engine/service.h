@@ -20,7 +20,8 @@ struct EngineServiceOptions {
   /// Requests that may wait beside the max_sequences that run.
   int64_t max_waiting = 128;
   /// Events of steps that follow each other faster are told together, this late at most: waking
-  /// those who listen costs more than the steps of a small model.
+  /// those who listen costs more than the steps of a small model. The end of an answer is told at
+  /// once.
   std::chrono::microseconds pace{8000};
   /// Called on the service's thread when all sinks that have something to hear were called.
   std::function<void()> told = {};
@@ -99,7 +100,9 @@ class EngineService {
   void Accept(Inbox& inbox);
   void Step();
   void Hold(const Event& event);
+  void Tell(uint64_t request);
   void TellHeld();
+  void TellFinished();
   void Fail(const std::string& why, Inbox& taken);
 
   const std::unique_ptr<Engine> engine_;  // const members from any thread, the rest from thread_

@@ -94,6 +94,20 @@ TEST_F(ServiceTest, TellsEventsOfFastStepsTogether) {
   EXPECT_EQ(single.calls(), 30);
 }
 
+TEST_F(ServiceTest, TellsAnAnswersEndAtOnce) {
+  EngineOptions options;
+  options.max_sequences = 2;
+  EngineService slow(Make(options), {.pace = std::chrono::hours(1)});
+  Listener longer, shorter;
+  ASSERT_TRUE(slow.Submit(MakeRequest(0, 10, 240), longer.Sink()));
+  ASSERT_TRUE(slow.Submit(MakeRequest(1, 10, 5), shorter.Sink()));
+  EXPECT_EQ(shorter.Wait().ids.size(), 5u);
+  // Told by itself, and not with what the other has meanwhile.
+  EXPECT_LE(longer.calls(), 1);
+  EXPECT_EQ(longer.Wait().ids.size(), 240u);
+  EXPECT_LE(longer.calls(), 2);
+}
+
 TEST_F(ServiceTest, TakesNoMoreThanFitTheQueue) {
   EngineService service = MakeService(1, 2);
   std::vector<Listener> listeners(4);

@@ -46,6 +46,13 @@ Sampler::Sampler(const SamplingOptions& options, const SamplerVocabulary& vocabu
   }
 }
 
+/// Whether the model's own logits are drawn from, so that no copy is needed.
+bool Sampler::LeavesLogits() const {
+  return options_.logit_bias.empty() && banned_.empty() && options_.dry_multiplier == 0 &&
+         options_.repeat_penalty == 1 && options_.presence_penalty == 0 &&
+         options_.frequency_penalty == 0;
+}
+
 void Sampler::ChangeLogits(std::span<const int32_t> history) {
   for (const auto& [id, bias] : options_.logit_bias) logits_[id] += bias;
   for (const int32_t id : banned_) logits_[id] = -std::numeric_limits<float>::infinity();
@@ -56,14 +63,17 @@ void Sampler::ChangeLogits(std::span<const int32_t> history) {
 int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history,
                         int64_t position, std::span<const uint64_t> allowed) {
   CHECK(logits.size() == logits_.size());
-  std::copy(logits.begin(), logits.end(), logits_.begin());
-  ChangeLogits(history);
-  allowed.empty() ? candidates_.Gather(logits_) : candidates_.Gather(logits_, allowed);
+  if (!LeavesLogits()) {
+    std::copy(logits.begin(), logits.end(), logits_.begin());
+    ChangeLogits(history);
+    logits = logits_;
+  }
+  allowed.empty() ? candidates_.Gather(logits) : candidates_.Gather(logits, allowed);
   if (candidates_.empty()) return -1;
   if (options_.temperature == 0) {
-    candidates_.TopK(1);
+    candidates_.KeepBest();
     candidates_.Normalise();
-    return candidates_.items().front().id;
+    return candidates_.At(0).id;
   }
   return options_.mirostat_tau > 0 ? DrawMirostat(position) : Draw(position);
 }
@@ -85,7 +95,7 @@ int32_t Sampler::DrawMirostat(int64_t position) {
   const double left = candidates_.MaxSurprise(mirostat_mu_);
   candidates_.Normalise();
   const double u = RandomUniform(options_.seed, options_.stream, static_cast<uint64_t>(position));
-  const Candidate& chosen = candidates_.At(u);
+  const Candidate chosen = candidates_.At(u);
   // The surprise under the whole distribution, as in the paper; llama.cpp takes it after the
   // truncation.
   const double surprise = -std::log2(chosen.p * left);

@@ -43,13 +43,15 @@ class Sampler {
   /// tokens it chose (mirostat).
   void Follow(const Sampler& other) { mirostat_mu_ = other.mirostat_mu_; }
 
-  /// The distribution the last Sample drew from, in no particular order.
-  std::span<const Candidate> candidates() const { return candidates_.items(); }
+  /// The distribution the last Sample drew from, in no particular order; its logits must still be
+  /// there.
+  std::vector<Candidate> candidates() const { return candidates_.Distribution(); }
 
   const SamplingOptions& options() const { return options_; }
 
  private:
   Sampler(const SamplingOptions& options, const SamplerVocabulary& vocabulary);
+  bool LeavesLogits() const;
   void ChangeLogits(std::span<const int32_t> history);
   int32_t Draw(int64_t position);
   int32_t DrawMirostat(int64_t position);

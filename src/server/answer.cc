@@ -29,6 +29,18 @@ void AppendEvent(const nlohmann::ordered_json& data, std::string& out, const cha
   out.append("data: ").append(Dump(data)).append("\n\n");
 }
 
+void AppendJsonText(std::string_view text, std::string& out) {
+  const bool plain = std::ranges::all_of(
+      text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+  if (!plain) {
+    out += Dump(nlohmann::ordered_json(text));
+    return;
+  }
+  out += '"';
+  out += text;
+  out += '"';
+}
+
 nlohmann::ordered_json UsageJson(const Answer& answer) {
   const int64_t prompt = answer.PromptTokens(), completion = answer.CompletionTokens();
   return {{"prompt_tokens", prompt},

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/request.h"
@@ -83,6 +84,8 @@ std::unique_ptr<AnswerForm> ResponsesAnswers();
 
 /// "data: …\n\n", with "event: …\n" before it where `event` is not null.
 void AppendEvent(const nlohmann::ordered_json& data, std::string& out, const char* event = nullptr);
+/// `text` as a JSON string, as Dump writes it.
+void AppendJsonText(std::string_view text, std::string& out);
 /// OpenAI's "usage".
 nlohmann::ordered_json UsageJson(const Answer& answer);
 /// The bytes a token adds to text; a control token's name.

@@ -66,13 +66,13 @@ class HttpConnection::Turnaround : public Exchange {
   void Write(std::string_view piece) override {
     if (done_ || piece.empty()) return;
     last_write_ = Clock::now();
-    connection_->Send(chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece)
-                               : std::string(piece));
+    connection_->Send(Framed(piece));
   }
   void EndStream(std::string_view last) override {
-    Write(last);
     if (done_) return;
-    if (chunked_) connection_->Send("0\r\n\r\n");
+    std::string out = last.empty() ? std::string() : Framed(last);
+    if (chunked_) out += "0\r\n\r\n";
+    connection_->Send(out);
     Done();
   }
   void OnGone(std::function<void()> callback) override {
@@ -92,6 +92,9 @@ class HttpConnection::Turnaround : public Exchange {
   Clock::time_point last_write() const { return last_write_; }
 
  private:
+  std::string Framed(std::string_view piece) const {
+    return chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece) : std::string(piece);
+  }
   std::string Head(const HttpResponse& response) {
     record_.status = response.status;
     const HttpShared& shared = *connection_->shared_;
@@ -264,7 +267,15 @@ void HttpConnection::Send(std::string_view bytes) {
   if (!writing_) Flush();
 }
 
+/// What the system takes at once, which is nearly always all, needs neither timer nor callback.
 void HttpConnection::Flush() {
+  error_code failed;
+  out_.erase(0, socket_.WriteNow(boost::asio::buffer(out_), failed));
+  if (failed) {
+    boost::asio::post(socket_.get_executor(), [self = shared_from_this()] { self->OnGone(); });
+    return;
+  }
+  if (out_.empty()) return;
   writing_ = true;
   in_flight_.swap(out_);
   out_.clear();
@@ -281,8 +292,8 @@ void HttpConnection::OnWritten() {
   writing_ = false;
   write_timer_.cancel();
   in_flight_.clear();
-  if (!out_.empty()) return Flush();
-  if (close_after_write_) LingerAndClose();
+  if (!out_.empty()) Flush();
+  if (!writing_ && close_after_write_) LingerAndClose();
 }
 
 /// Closing while the client still sends would reset the connection and might take the answer with

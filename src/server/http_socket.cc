@@ -62,6 +62,8 @@ struct HttpSocket::Tls {
 HttpSocket::HttpSocket(Tcp socket, std::shared_ptr<TlsContext> tls) {
   if (tls == nullptr) {
     plain_ = std::make_unique<Tcp>(std::move(socket));
+    Error ignored;  // then WriteNow would wait
+    plain_->non_blocking(true, ignored);
   } else {
     ssl::context& context = tls->context;
     tls_.reset(new Tls{std::move(tls), ssl::stream<Tcp>(std::move(socket), context)});
@@ -86,6 +88,13 @@ void HttpSocket::ReadSome(boost::asio::mutable_buffer buffer,
                           std::function<void(Error, size_t)> done) {
   if (tls_) return tls_->stream.async_read_some(buffer, std::move(done));
   plain_->async_read_some(buffer, std::move(done));
+}
+
+size_t HttpSocket::WriteNow(boost::asio::const_buffer buffer, Error& error) {
+  if (tls_) return 0;
+  const size_t written = plain_->write_some(buffer, error);
+  if (error == boost::asio::error::would_block) error = {};
+  return written;
 }
 
 void HttpSocket::WriteAll(boost::asio::const_buffer buffer, std::function<void(Error)> done) {

@@ -30,6 +30,8 @@ class HttpSocket {
   /// Until it is done there is nothing to read or write; of a plain socket it is at once.
   void Handshake(std::function<void(Error)> done);
   void ReadSome(boost::asio::mutable_buffer buffer, std::function<void(Error, size_t)> done);
+  /// Writes what fits without waiting; how much. Nothing through TLS.
+  size_t WriteNow(boost::asio::const_buffer buffer, Error& error);
   void WriteAll(boost::asio::const_buffer buffer, std::function<void(Error)> done);
   /// Tells the client that nothing more comes; `done` may be called late or with an error.
   void ShutdownSend(std::function<void()> done);

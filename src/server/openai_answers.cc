@@ -1,4 +1,10 @@
 // OpenAI's chat.completion and text_completion objects, whole and in chunks.
+#include <fmt/format.h>
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
 #include "server/answer.h"
 #include "server/octet_fields.h"
 
@@ -47,6 +53,24 @@ class OpenAiAnswers : public AnswerForm {
     if (answer.request.include_usage) chunk["usage"] = nullptr;
     AppendEvent(chunk, out);
   }
+  /// Most of what a stream is: the chunk of a choice that gains text and nothing else, without a
+  /// JSON object in between. The choice is `before`, the text, `after`.
+  void TextChunk(const Answer& answer, std::string_view text,
+                 std::pair<std::string_view, std::string_view> around, std::string& out) const {
+    out += R"(data: {"id":)";
+    AppendJsonText(answer.id, out);
+    fmt::format_to(std::back_inserter(out), R"(,"object":"{}","created":{},"model":)",
+                   ObjectName(true), answer.created);
+    AppendJsonText(answer.model, out);
+    out += R"(,"choices":[)";
+    out += around.first;
+    AppendJsonText(text, out);
+    out += around.second;
+    out += answer.request.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
+  }
+  static bool IsTextAlone(const Answer& answer) {
+    return answer.request.top_logprobs < 0 && answer.request.trace == RoutingTrace::kNone;
+  }
   /// A choice as it is at its end.
   Json Ended(const Answer& answer, const Choice& c, Json choice) const {
     if (answer.request.extras) choice["octet"] = ChoiceExtras(answer, c);
@@ -86,6 +110,11 @@ class Chat : public OpenAiAnswers {
   }
   void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
+    if (IsTextAlone(answer)) {
+      const std::string before = fmt::format(R"({{"index":{},"delta":{{"content":)", c.index);
+      return TextChunk(answer, piece.text, {before, R"(},"logprobs":null,"finish_reason":null})"},
+                       out);
+    }
     Json delta = Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr);
     Chunk(answer, Grown(answer, piece, std::move(delta)), out);
   }
@@ -176,6 +205,11 @@ class Completion : public OpenAiAnswers {
   }
   void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
+    if (IsTextAlone(answer)) {
+      const std::string after =
+          fmt::format(R"(,"index":{},"logprobs":null,"finish_reason":null}})", c.index);
+      return TextChunk(answer, piece.text, {R"({"text":)", after}, out);
+    }
     const size_t offset = c.text.size() - piece.text.size();
     Json part = Part(c, piece.text, LogProbs(answer, {&piece, 1}, offset), nullptr);
     Chunk(answer, Grown(answer, piece, std::move(part)), out);
