@@ -46,6 +46,10 @@ void Add(const Event& event, bool with_logprobs, GenerateResult& result) {
 
 Result<GenerateResult> LanguageModel::Impl::Run(Request request, const GenerateOptions& options,
                                                 const PieceCallback& callback) {
+  if (options.max_tokens < 1) {
+    return Err(ErrorCode::kInvalidArgument, "max_tokens is {}, expected 1 or more",
+               options.max_tokens);
+  }
   request.sampling = options.sampling;
   request.max_tokens = options.max_tokens;
   request.top_logprobs = options.top_logprobs;

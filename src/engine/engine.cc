@@ -110,19 +110,22 @@ Status Engine::CheckRequest(const Request& request) const {
                "shorten the prompt or use a larger context",
                request.prompt.size(), options_.max_context);
   }
-  if (request.max_tokens < 1) {
+  if (request.max_tokens < 0) {
     return Err(ErrorCode::kInvalidArgument, "max_tokens is {}, expected 1 or more",
                request.max_tokens);
   }
-  if (request.top_logprobs < -1 || request.top_logprobs > vocab_size) {
-    return Err(ErrorCode::kInvalidArgument, "top_logprobs is {}, expected -1 (none) to {}",
-               request.top_logprobs, vocab_size);
+  for (const int32_t top : {request.top_logprobs, request.prompt_logprobs}) {
+    if (top >= -1 && top <= vocab_size) continue;
+    return Err(ErrorCode::kInvalidArgument, "top_logprobs is {}, expected -1 (none) to {}", top,
+               vocab_size);
   }
   OCTET_TRY(CheckExperts(request.experts));
   OCTET_TRY(CheckAdapter(request.adapter));
-  if (request.session != 0 && (request.experts.any() || request.adapter != 0)) {
+  if (request.session != 0 &&
+      (request.experts.any() || request.adapter != 0 || request.prompt_logprobs >= 0)) {
     return Err(ErrorCode::kInvalidArgument,
-               "a session's requests choose experts as the model does, and no adapter");
+               "a session's requests choose experts as the model does, and no adapter; their "
+               "prompts have no log-probabilities");
   }
   for (const std::string& stop : request.stop_strings) {
     if (stop.empty()) return Err(ErrorCode::kInvalidArgument, "a stop string is empty");
@@ -201,9 +204,12 @@ Result<std::unique_ptr<Sequence>> Engine::Prepare(Request request) const {
   // All of the answer's room at once, so that steps do not allocate.
   const auto room = options_.max_context - static_cast<int64_t>(tokens.size());
   tokens.reserve(tokens.size() + static_cast<size_t>(std::min(request.max_tokens, room)));
+  if (request.max_tokens == 0) tokens.pop_back();
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
   auto sequence = std::make_unique<Sequence>(
       Sequence{id, std::move(request), std::move(sampler), std::move(answer), std::move(tokens)});
+  if (sequence->request.prompt_logprobs >= 0)
+    sequence->judged.resize(sequence->request.prompt.size() - 1);
   sequence->prefix_root = PrefixRoot(sequence->request.adapter);
   OCTET_TRY(StartConstraint(*sequence));
   return sequence;
@@ -261,16 +267,19 @@ Status Engine::Cancel(uint64_t request) {
   return Err(ErrorCode::kNotFound, "request {} is finished or was never made", request);
 }
 
-void Engine::ExpireDeadlines() {
+/// Who is late, and who asks for nothing that is to be computed.
+void Engine::FinishEarly() {
   const auto now = std::chrono::steady_clock::now();
   FinishWhere([&](const Sequence& s) {
-    const bool late = s.request.deadline && *s.request.deadline <= now;
-    return late ? std::optional(FinishReason::kDeadline) : std::nullopt;
+    if (s.request.deadline && *s.request.deadline <= now)
+      return std::optional(FinishReason::kDeadline);
+    const bool nothing = !s.wants_answer() && (s.request.prompt_logprobs < 0 || s.tokens.empty());
+    return nothing ? std::optional(FinishReason::kLength) : std::nullopt;
   });
 }
 
 std::span<const Event> Engine::Step() {
-  ExpireDeadlines();
+  FinishEarly();
   events_.clear();
   std::swap(events_, queued_);
   MakeRoomForDecode();
@@ -294,13 +303,14 @@ std::span<const Event> Engine::Step() {
   const View<float, 2> logits =
       Forward(model_, batch, pages_.source(), {.observer = &routing_}, context);
   TracePrompts();
-  ChooseAlone(logits);
+  UseRows(logits);
   for (int64_t r = 0; r < logits.shape[0];) {
-    Sequence& s = *row_owner_[static_cast<size_t>(r)];
-    const int64_t rows = 1 + s.draft_rows;
-    CommitRows(s, r, logits.Rows(r, rows));
+    const LogitRow& owner = logit_owner_[static_cast<size_t>(r)];
+    const int64_t rows = owner.judges >= 0 ? 1 : 1 + owner.sequence->draft_rows;
+    if (owner.judges < 0) CommitRows(*owner.sequence, r, logits.Rows(r, rows));
     r += rows;
   }
+  FinishPrompts();
   for (const auto& s : running_) {
     if (s->kv >= 0) pages_.Publish(*s);
   }
@@ -308,6 +318,7 @@ std::span<const Event> Engine::Step() {
   for (Event& event : events_) event.at = now;
   ++stats_.steps;
   stats_.last_rows = batch.rows();
+  stats_.logit_rows += logits.shape[0];
   if (planned_) {
     const std::chrono::duration<double> seconds = now - start;
     speculator_->StepDone(static_cast<int64_t>(rooms_.size()), batch.rows(), seconds.count());
@@ -359,15 +370,39 @@ void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits)
   if (events_.back().finish) events_.back().guesses = s.guesses;
 }
 
-/// All threads choose, each for other sequences.
-void Engine::ChooseAlone(View<const float, 2> logits) {
-  chosen_.resize(row_owner_.size());
+/// All threads choose, and judge prompts, each in other rows.
+void Engine::UseRows(View<const float, 2> logits) {
+  chosen_.resize(logit_owner_.size());
   pool_.ParallelFor(logits.shape[0], [&](int64_t r, int) {
-    Sequence& s = *row_owner_[static_cast<size_t>(r)];
-    if (!ChoosesAlone(s)) return;
+    const LogitRow& owner = logit_owner_[static_cast<size_t>(r)];
+    Sequence& s = *owner.sequence;
     const auto row = logits[r];
-    chosen_[static_cast<size_t>(r)] = Choose(s, {row.data, static_cast<size_t>(row.shape[0])});
+    const std::span<const float> values(row.data, static_cast<size_t>(row.shape[0]));
+    if (owner.judges >= 0) return Judge(s, owner.judges, values);
+    if (ChoosesAlone(s)) chosen_[static_cast<size_t>(r)] = Choose(s, values);
   });
+}
+
+/// The logits of the row at `position` are about the prompt's next token.
+void Engine::Judge(Sequence& s, int64_t position, std::span<const float> logits) {
+  const auto at = static_cast<size_t>(position);
+  PromptToken& token = s.judged[at];
+  const double log_sum = LogSumExp(logits);
+  const auto id = static_cast<size_t>(s.request.prompt[at + 1]);
+  token.logprob = static_cast<float>(logits[id] - log_sum);
+  TopLogProbs(logits, log_sum, s.request.prompt_logprobs, token.top);
+}
+
+/// Requests without an answer end where their prompt is computed.
+void Engine::FinishPrompts() {
+  for (const auto& s : running_) {
+    if (s->wants_answer() || s->kv < 0 || s->pending() > 0) continue;
+    Event& event = events_.emplace_back();
+    event.request = s->id;
+    event.prompt = std::exchange(s->judged, {});
+    stats_.prompt_tokens += static_cast<int64_t>(s->request.prompt.size());
+    Finish(*s, FinishReason::kLength, event);
+  }
 }
 
 void Engine::Commit(Sequence& s, int32_t id, std::span<const float> logits) {
@@ -378,6 +413,7 @@ void Engine::Commit(Sequence& s, int32_t id, std::span<const float> logits) {
   event.token = id;
   ++stats_.generated_tokens;
   if (s.answered() == 1) {
+    event.prompt = std::exchange(s.judged, {});
     stats_.prompt_tokens += s.length() - 1;
     stats_.prefix_tokens += s.cached_tokens;
   }
@@ -407,7 +443,7 @@ int32_t Engine::Choose(Sequence& s, std::span<const float> logits) {
   return id;
 }
 
-void Engine::AddLogProbs(const Sequence& s, std::span<const float> logits, Event& event) const {
+void Engine::AddLogProbs(const Sequence& s, std::span<const float> logits, Event& event) {
   const double log_sum = LogSumExp(logits);
   event.logprob = static_cast<float>(logits[static_cast<size_t>(event.token)] - log_sum);
   TopLogProbs(logits, log_sum, s.request.top_logprobs, event.top_logprobs);

@@ -119,7 +119,7 @@ class Engine {
   uint64_t PrefixRoot(int32_t adapter) const;
   template <class Reason>
   void FinishWhere(Reason reason_of);
-  void ExpireDeadlines();
+  void FinishEarly();
   void AdmitWaiting();
   void MakeRoomForDecode();
   size_t Victim() const;
@@ -132,11 +132,13 @@ class Engine {
   void AddDraftRows(Sequence& sequence);
   void TracePrompts();
   void CommitRows(Sequence& sequence, int64_t first, View<const float, 2> logits);
-  void ChooseAlone(View<const float, 2> logits);
+  void FinishPrompts();
+  void UseRows(View<const float, 2> logits);
+  static void Judge(Sequence& sequence, int64_t position, std::span<const float> logits);
   int32_t Choose(Sequence& sequence, std::span<const float> logits);
   void Commit(Sequence& sequence, int32_t id, std::span<const float> logits);
   Status StartConstraint(Sequence& sequence) const;
-  void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event) const;
+  static void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event);
   void Finish(Sequence& sequence, FinishReason reason, Event& event);
 
   const Model& model_;
@@ -159,8 +161,13 @@ class Engine {
   std::vector<int32_t> token_, position_, sequence_, logit_rows_;  // the batch
   std::vector<const ExpertControls*> controls_;                    // [rows]
   std::vector<int32_t> adapters_;                                  // [rows]
-  std::vector<Sequence*> row_owner_;                               // [logit_rows]
-  std::vector<int32_t> chosen_;  // [logit_rows] tokens of rows that no guess follows
+  /// Logits that choose a token, or judge the one that follows in the prompt.
+  struct LogitRow {
+    Sequence* sequence = nullptr;
+    int64_t judges = -1;  // the row's position; -1: it chooses
+  };
+  std::vector<LogitRow> logit_owner_;  // [logit_rows]
+  std::vector<int32_t> chosen_;        // [logit_rows] tokens of rows that no guess follows
   struct PromptShare {
     Sequence* sequence;
     int64_t rows;

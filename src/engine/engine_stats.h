@@ -33,6 +33,7 @@ struct EngineStats {
   int64_t last_rows = 0, last_sequences = 0;  // of the last step
   BatchCounts batches;
   int64_t prompt_rows = 0;    // computed, again after a preemption too
+  int64_t logit_rows = 0;     // whose logits were computed
   int64_t prompt_tokens = 0;  // of requests that began
   int64_t prefix_tokens = 0;  // of those, found computed
   int64_t generated_tokens = 0;

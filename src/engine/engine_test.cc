@@ -210,7 +210,7 @@ TEST_F(EngineTest, SaysWhatIsWrongWithARequest) {
   EXPECT_THAT(message([](Request& r) { r.prompt[3] = kVocab; }), HasSubstr("token 30"));
   EXPECT_THAT(message([](Request& r) { r.prompt[3] = -1; }), HasSubstr("token -1"));
   EXPECT_THAT(message([](Request& r) { r.prompt.resize(32, 4); }), HasSubstr("context holds 32"));
-  EXPECT_THAT(message([](Request& r) { r.max_tokens = 0; }), HasSubstr("max_tokens"));
+  EXPECT_THAT(message([](Request& r) { r.max_tokens = -1; }), HasSubstr("max_tokens"));
   EXPECT_THAT(message([](Request& r) { r.stop_strings = {""}; }), HasSubstr("stop string"));
   EXPECT_THAT(message([](Request& r) { r.sampling.top_p = 2; }), HasSubstr("top_p"));
   EXPECT_THAT(message([](Request& r) { r.session = 77; }), HasSubstr("session 77"));

@@ -64,7 +64,8 @@ class PageManager {
   };
   bool UsesPrefixes(const Sequence& sequence) const {
     return prefixes_.has_value() && sequence.request.session == 0 &&
-           sequence.request.trace != RoutingTrace::kPrompt && !sequence.request.experts.any();
+           sequence.request.trace != RoutingTrace::kPrompt && !sequence.request.experts.any() &&
+           sequence.request.prompt_logprobs < 0;
   }
   std::span<const int32_t> PageTokens(const Sequence& sequence, int64_t page) const;
   /// Shares the next page of the sequence's beginning, if it is in the cache. `end`: tokens past

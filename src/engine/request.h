@@ -24,7 +24,8 @@ enum class RoutingTrace {
 struct Request {
   std::vector<int32_t> prompt;  // BOS included where the model wants one; not empty
   SamplingOptions sampling;
-  int64_t max_tokens = 128;  // of the answer, ≥ 1; the context may end it earlier
+  /// Of the answer; the context may end it earlier. 0: none, the prompt alone is looked at.
+  int64_t max_tokens = 128;
   std::vector<std::string> stop_strings;
   std::vector<int32_t> stop_ids;  // beside the vocabulary's EOS
   /// What the answer must be. Such an answer gets complete within max_tokens and the context; a
@@ -32,6 +33,9 @@ struct Request {
   Constraint constraint = {};
   /// Log-probabilities with every event: -1 none, 0 of the chosen token, n also of the n likeliest.
   int32_t top_logprobs = -1;
+  /// The same for the prompt's tokens after the first (Event::prompt), or -1. Such a prompt is
+  /// computed anew from its first token, and not shared. Not with a session.
+  int32_t prompt_logprobs = -1;
   /// The first token's leading space is the dummy prefix and not text: true where the answer begins
   /// a text of its own (chat), false where it continues the prompt.
   bool at_text_start = false;
@@ -64,6 +68,12 @@ struct GuessCount {
   int64_t accepted = 0;  // of them, right
 };
 
+/// What the model thought of one token of a prompt.
+struct PromptToken {
+  float logprob = 0;
+  std::vector<TokenLogProb> top;  // best first
+};
+
 /// One chosen token, or the end of a request without one (cancelled, error).
 struct Event {
   uint64_t request = 0;
@@ -80,6 +90,9 @@ struct Event {
   std::chrono::steady_clock::time_point at = {};  // of the step's end, where it has a token
   /// Bytes of weights the step read, shared by all its rows: one row's part.
   double weight_bytes = 0;
+  /// [prompt − 1] of the prompt's tokens after the first, in the request's first event where they
+  /// are asked for.
+  std::vector<PromptToken> prompt = {};
   std::vector<TokenRouting> routing = {};  // computed since the event before, where it is traced
 };
 

@@ -57,7 +57,7 @@ bool Engine::PlanDrafts(Context& context) {
   rooms_.clear();
   for (const auto& s : running_) {
     s->draft_rows = 0;
-    if (s->pending() == 1) rooms_.push_back({s.get(), 0});
+    if (s->pending() == 1 && s->wants_answer()) rooms_.push_back({s.get(), 0});
   }
   if (rooms_.empty() || rooms_.size() != running_.size()) return false;
   const auto n = static_cast<int64_t>(rooms_.size());
@@ -88,7 +88,7 @@ void Engine::BuildBatch() {
   adapters_.clear();
   decoding_.clear();
   logit_rows_.clear();
-  row_owner_.clear();
+  logit_owner_.clear();
   for (const auto& s : running_) {
     if (s->pending() == 1) decoding_.push_back(s.get());
   }
@@ -105,7 +105,8 @@ void Engine::BuildBatch() {
     budget = std::min<int64_t>(budget, options_.max_prompt_rows);
   }
   if (decoding_.size() < running_.size()) AddPromptRows(budget);
-  stats_.last_sequences = static_cast<int64_t>(row_owner_.size());
+  stats_.last_sequences =
+      std::ranges::count_if(logit_owner_, [](const LogitRow& row) { return row.judges < 0; });
   if (!token_.empty()) stats_.batches.Add(stats_.last_sequences);
 }
 
@@ -154,7 +155,14 @@ void Engine::AddPromptRows(int64_t budget) {
 }
 
 void Engine::AddRows(Sequence& s, int64_t count) {
+  const bool judges = s.request.prompt_logprobs >= 0;
   for (int64_t i = 0; i < count; ++i) {
+    const auto next = static_cast<size_t>(s.computed) + 1;
+    if (judges && next < s.request.prompt.size() && s.computed >= s.judged_to) {
+      logit_rows_.push_back(static_cast<int32_t>(token_.size()));
+      logit_owner_.push_back({&s, s.computed});
+      s.judged_to = s.computed + 1;
+    }
     token_.push_back(s.tokens[static_cast<size_t>(s.computed)]);
     position_.push_back(static_cast<int32_t>(s.computed));
     sequence_.push_back(s.kv);
@@ -162,16 +170,16 @@ void Engine::AddRows(Sequence& s, int64_t count) {
     adapters_.push_back(s.request.adapter);
     ++s.computed;
   }
-  if (s.pending() > 0) return;
+  if (s.pending() > 0 || !s.wants_answer()) return;
   logit_rows_.push_back(static_cast<int32_t>(token_.size()) - 1);
-  row_owner_.push_back(&s);
+  logit_owner_.push_back({&s});
 }
 
 /// Guesses follow the sequence's last token, each with logits of its own.
 void Engine::AddDraftRows(Sequence& s) {
   for (int32_t i = 0; i < s.draft_rows; ++i) {
     logit_rows_.push_back(static_cast<int32_t>(token_.size()));
-    row_owner_.push_back(&s);
+    logit_owner_.push_back({&s});
     token_.push_back(s.draft[static_cast<size_t>(i)].id);
     position_.push_back(static_cast<int32_t>(s.computed + i));
     sequence_.push_back(s.kv);

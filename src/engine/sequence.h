@@ -18,7 +18,9 @@ struct Sequence {
   Request request;
   Sampler sampler;
   AnswerText answer;
-  std::vector<int32_t> tokens;                            // prompt, then answer
+  /// Prompt, then answer. Without the prompt's last token where no answer is wanted: nothing hangs
+  /// on what follows it.
+  std::vector<int32_t> tokens;
   std::unique_ptr<ConstraintState> constraint = nullptr;  // null: the answer may be anything
   int64_t computed = 0;       // positions whose keys and values are in the cache
   int32_t kv = -1;            // the cache's sequence; -1 while waiting
@@ -28,6 +30,9 @@ struct Sequence {
   uint64_t prefix_root = 0;              // PrefixCache::Root of its adapter
   std::vector<uint64_t> page_hash = {};  // of full pages, each with all before it (PrefixCache)
   int64_t shared_pages = 0;              // pages at the beginning that the prefix cache holds too
+
+  std::vector<PromptToken> judged = {};  // as Event::prompt, until it is told
+  int64_t judged_to = 0;                 // positions before it are done
 
   std::vector<TokenRouting> traced = {};  // of the prompt, not told yet
   int32_t traced_to = 0;                  // positions before it are
@@ -39,6 +44,7 @@ struct Sequence {
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t pending() const { return length() - computed; }
+  bool wants_answer() const { return request.max_tokens > 0; }
   int64_t answered() const { return length() - static_cast<int64_t>(request.prompt.size()); }
 };
 

@@ -29,10 +29,12 @@ struct Piece {
 
 struct Choice {
   int32_t index = 0;
-  int32_t prompt = 0;         // of the answer's prompts
-  std::string text;           // without the tools' calls
-  ToolCallReader tools;       // where the answer may call some
-  std::vector<Piece> pieces;  // where log-probabilities or a trace are wanted
+  int32_t prompt = 0;               // of the answer's prompts
+  std::string text;                 // without the tools' calls
+  ToolCallReader tools;             // where the answer may call some
+  std::vector<Piece> pieces;        // where log-probabilities or a trace are wanted
+  std::vector<PromptToken> judged;  // of the prompt's tokens after the first, as Event::prompt
+  bool begun = false;               // something was heard of it
   std::optional<FinishReason> finish;
   std::string stop;  // the stop string that ended it
   int64_t tokens = 0;
@@ -46,13 +48,15 @@ struct Answer {
   std::string model;
   int64_t created = 0;  // seconds since 1970
   GenerationRequest request;
-  std::vector<int64_t> prompt_tokens;     // [prompts]
-  std::vector<std::string> prompt_texts;  // [prompts] where they are echoed
+  std::vector<int64_t> prompt_tokens;            // [prompts]
+  std::vector<std::string> prompt_texts;         // [prompts] where they are echoed
+  std::vector<std::vector<int32_t>> prompt_ids;  // [prompts] where they are, with log-probabilities
   std::vector<Choice> choices;
 
   int64_t PromptTokens() const;
   int64_t CachedTokens() const;
   int64_t CompletionTokens() const;
+  bool judges_prompts() const { return request.echo && request.top_logprobs >= 0; }
 };
 
 /// One API's way to write answers. Streams are server-sent events, appended to `out`.
@@ -61,6 +65,10 @@ class AnswerForm {
   virtual ~AnswerForm() = default;
   virtual nlohmann::ordered_json Whole(const Answer& answer) const = 0;
   virtual void Begin(const Answer& answer, std::string& out) const = 0;
+  /// Before a choice's first piece, where prompts are judged: `choice.judged` is there.
+  virtual void AddPrompt(const Answer& answer, const Choice& choice, std::string& out) const {
+    (void)answer, (void)choice, (void)out;
+  }
   virtual void Add(const Answer& answer, const Choice& choice, const Piece& piece,
                    std::string& out) const = 0;
   /// What calls of tools have grown by; `choice.tools` has them as they are now.

@@ -117,6 +117,10 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
                       host_.model.context, tokens),
           request.messages.empty() ? "prompt" : "messages", "context_length_exceeded"});
     }
+    if (request.echo && request.top_logprobs >= 0) {
+      prompts[p].prompt_logprobs = request.top_logprobs;
+      answer_.prompt_ids.push_back(prompts[p].prompt);
+    }
     prompts[p].experts = *controls;
     prompts[p].adapter = adapter_;
     answer_.prompt_tokens.push_back(tokens);
@@ -138,8 +142,8 @@ ApiResult<void> GenerationJob::Admit() {
   Wish wish;
   wish.model = ModelName();
   wish.prompt_tokens = answer_.PromptTokens();
-  wish.choices = static_cast<int64_t>(answer_.choices.size());
   wish.most_each = answer_.request.max_tokens;
+  wish.choices = wish.most_each == 0 ? 0 : static_cast<int64_t>(answer_.choices.size());
   wish.room_each = host_.model.context - *std::ranges::min_element(answer_.prompt_tokens);
   const auto most_each = AccountFor(host_, exchange_, wish);
   if (!most_each) return tl::unexpected(most_each.error());
@@ -220,6 +224,10 @@ void GenerationJob::Hear(size_t index, const Event& event) {
     choice.weight_bytes += event.weight_bytes;
   }
   std::string out;
+  if (!std::exchange(choice.begun, true) && answer_.judges_prompts()) {
+    choice.judged = event.prompt;
+    if (answer_.request.stream) form_->AddPrompt(answer_, choice, out);
+  }
   const bool each_token =
       answer_.request.top_logprobs >= 0 || answer_.request.trace != RoutingTrace::kNone;
   if (answer_.request.stream && (!piece.text.empty() || (each_token && piece.token >= 0))) {

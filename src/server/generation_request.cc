@@ -106,7 +106,7 @@ void ReadMessages(JsonFields& fields, GenerationRequest& request) {
 void ReadMaxTokens(JsonFields& fields, const char* name, GenerationRequest& request) {
   if (fields.Find(name) == nullptr) return;
   int64_t most = 0;
-  fields.Integer(name, most, 1, kMostTokens);
+  fields.Integer(name, most, request.echo ? 0 : 1, kMostTokens);
   request.max_tokens = most;
 }
 
@@ -226,17 +226,14 @@ ApiResult<GenerationRequest> ParseCompletionRequest(const nlohmann::json& body) 
   JsonFields fields(body);
   GenerationRequest request;
   request.max_tokens = 16;  // OpenAI's default
+  fields.Bool("echo", request.echo);
   ReadCommon(fields, request);
   ReadPrompts(fields, "prompt", request.prompts);
-  fields.Bool("echo", request.echo);
   fields.Integer("logprobs", request.top_logprobs, 0, kMostLogProbs);
   int32_t best_of = request.n;
   fields.Integer("best_of", best_of, 1, kMostChoices);
   if (best_of != request.n) fields.Fail("best_of", "best_of: only the value of n is supported");
   fields.Refuse("suffix", "text after the answer is not supported");
-  if (request.echo && request.top_logprobs >= 0) {
-    fields.Fail("echo", "echo together with logprobs is not supported");
-  }
   const auto choices = static_cast<int64_t>(request.prompts.size()) * request.n;
   if (choices > kMostChoices) {
     fields.Fail("n", fmt::format("{} prompts with {} answers each are {} answers, at most {} work",

@@ -26,7 +26,7 @@ struct GenerationRequest {
 
   SamplingOptions sampling;
   bool has_seed = false;
-  std::optional<int64_t> max_tokens;  // absent: as many as the context holds
+  std::optional<int64_t> max_tokens;  // absent: as many as the context holds; 0 with `echo` alone
   std::vector<std::string> stop;
   Constraint constraint = {};  // ReadAnswerShape fills it in
   bool calls_tools = false;    // the answer may be calls of tools
@@ -34,7 +34,7 @@ struct GenerationRequest {
   int32_t top_logprobs = -1;  // as Request's
   bool stream = false;
   bool include_usage = false;  // at the end of a stream
-  bool echo = false;           // the prompt before its continuation
+  bool echo = false;           // the prompt before its continuation, with its log-probabilities
   int32_t priority = 0;
   bool extras = false;  // "octet" in the answer
   RoutingTrace trace = RoutingTrace::kNone;

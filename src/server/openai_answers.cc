@@ -1,12 +1,14 @@
 // OpenAI's chat.completion and text_completion objects, whole and in chunks.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "server/answer.h"
 #include "server/octet_fields.h"
+#include "text/detokenizer.h"
 
 namespace octet {
 namespace {
@@ -181,6 +183,19 @@ class Chat : public OpenAiAnswers {
   }
 };
 
+/// The lists of a completion's "logprobs", each with an element a token. Offsets count bytes.
+struct TokenLists {
+  Json tokens = Json::array(), values = Json::array(), tops = Json::array();
+  Json offsets = Json::array();
+
+  Json Whole() && {
+    return {{"tokens", std::move(tokens)},
+            {"token_logprobs", std::move(values)},
+            {"top_logprobs", std::move(tops)},
+            {"text_offset", std::move(offsets)}};
+  }
+};
+
 class Completion : public OpenAiAnswers {
  public:
   using OpenAiAnswers::OpenAiAnswers;
@@ -190,18 +205,27 @@ class Completion : public OpenAiAnswers {
     Json whole = Head(answer, false);
     Json& choices = whole["choices"] = Json::array();
     for (const Choice& c : answer.choices) {
-      choices.push_back(
-          Ended(answer, c,
-                Part(c, Echo(answer, c) + c.text, LogProbs(answer, c.pieces, 0), FinishName(c))));
+      const std::string echo = Echo(answer, c);
+      TokenLists lists;
+      AddPromptTokens(answer, c, lists);
+      AddTokens(c.pieces, echo.size(), lists);
+      choices.push_back(Ended(
+          answer, c, Part(c, echo + c.text, LogProbs(answer, std::move(lists)), FinishName(c))));
     }
     whole["usage"] = UsageJson(answer);
     return whole;
   }
   void Begin(const Answer& answer, std::string& out) const override {
+    if (answer.judges_prompts()) return;
     for (const Choice& c : answer.choices) {
       const std::string echo = Echo(answer, c);
       if (!echo.empty()) Chunk(answer, Part(c, echo, nullptr, nullptr), out);
     }
+  }
+  void AddPrompt(const Answer& answer, const Choice& c, std::string& out) const override {
+    TokenLists lists;
+    AddPromptTokens(answer, c, lists);
+    Chunk(answer, Part(c, Echo(answer, c), LogProbs(answer, std::move(lists)), nullptr), out);
   }
   void Add(const Answer& answer, const Choice& c, const Piece& piece,
            std::string& out) const override {
@@ -210,8 +234,9 @@ class Completion : public OpenAiAnswers {
           fmt::format(R"(,"index":{},"logprobs":null,"finish_reason":null}})", c.index);
       return TextChunk(answer, piece.text, {R"({"text":)", after}, out);
     }
-    const size_t offset = c.text.size() - piece.text.size();
-    Json part = Part(c, piece.text, LogProbs(answer, {&piece, 1}, offset), nullptr);
+    TokenLists lists;
+    AddTokens({&piece, 1}, Echo(answer, c).size() + c.text.size() - piece.text.size(), lists);
+    Json part = Part(c, piece.text, LogProbs(answer, std::move(lists)), nullptr);
     Chunk(answer, Grown(answer, piece, std::move(part)), out);
   }
   void EndChoice(const Answer& answer, const Choice& c, std::string& out) const override {
@@ -229,25 +254,41 @@ class Completion : public OpenAiAnswers {
             {"logprobs", std::move(logprobs)},
             {"finish_reason", std::move(finish)}};
   }
-  /// Offsets count bytes of the answer.
-  Json LogProbs(const Answer& answer, std::span<const Piece> pieces, size_t offset) const {
-    if (answer.request.top_logprobs < 0) return nullptr;
-    Json tokens = Json::array(), values = Json::array(), tops = Json::array();
-    Json offsets = Json::array();
+  static Json LogProbs(const Answer& answer, TokenLists lists) {
+    return answer.request.top_logprobs < 0 ? Json(nullptr) : std::move(lists).Whole();
+  }
+  Json Top(std::span<const TokenLogProb> best_first) const {
+    Json top = Json::object();
+    // Tokens of the same text: the likeliest stands for them.
+    for (const TokenLogProb& t : best_first) top.emplace(TokenText(tokenizer_, t.id), t.logprob);
+    return top;
+  }
+  void AddTokens(std::span<const Piece> pieces, size_t offset, TokenLists& lists) const {
     for (const Piece& piece : pieces) {
       if (piece.token < 0) continue;
-      tokens.push_back(TokenText(tokenizer_, piece.token));
-      values.push_back(piece.logprob);
-      Json top = Json::object();
-      for (const TokenLogProb& t : piece.top) top[TokenText(tokenizer_, t.id)] = t.logprob;
-      tops.push_back(std::move(top));
-      offsets.push_back(offset);
+      lists.tokens.push_back(TokenText(tokenizer_, piece.token));
+      lists.values.push_back(piece.logprob);
+      lists.tops.push_back(Top(piece.top));
+      lists.offsets.push_back(offset);
       offset += piece.text.size();
     }
-    return {{"tokens", std::move(tokens)},
-            {"token_logprobs", std::move(values)},
-            {"top_logprobs", std::move(tops)},
-            {"text_offset", std::move(offsets)}};
+  }
+  /// Nothing is known of the first: no token is before it.
+  void AddPromptTokens(const Answer& answer, const Choice& c, TokenLists& lists) const {
+    if (!answer.judges_prompts()) return;
+    const auto prompt = static_cast<size_t>(c.prompt);
+    const std::vector<int32_t>& ids = answer.prompt_ids[prompt];
+    const size_t length = answer.prompt_texts[prompt].size();
+    Detokenizer detokenizer(tokenizer_);
+    size_t offset = 0;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const bool known = i > 0 && i <= c.judged.size();
+      lists.tokens.push_back(TokenText(tokenizer_, ids[i]));
+      lists.values.push_back(known ? Json(c.judged[i - 1].logprob) : Json(nullptr));
+      lists.tops.push_back(known ? Top(c.judged[i - 1].top) : Json(nullptr));
+      lists.offsets.push_back(std::min(offset, length));
+      offset += detokenizer.Push(ids[i]).size();
+    }
   }
 };
 

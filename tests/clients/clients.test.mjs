@@ -64,6 +64,10 @@ test("openai: completions, n, seeds, stop, logprobs, logit bias", async () => {
   const logprobs = (await ask({ logprobs: 2, max_tokens: 3 })).choices[0].logprobs;
   assert.deepEqual(logprobs.tokens, [",", " there", " was"]);
   assert.ok(logprobs.token_logprobs.every((p) => p <= 0));
+  const judged = (await ask({ echo: true, logprobs: 1, max_tokens: 1 })).choices[0];
+  assert.deepEqual(judged.logprobs.tokens, ["<s>", " Once", " upon", " a", " time", ","]);
+  assert.equal(judged.logprobs.token_logprobs[0], null);
+  assert.deepEqual(judged.logprobs.text_offset, [0, 0, 4, 9, 11, 16]);
   const banned = await ask({ logit_bias: { 432: -100 }, max_tokens: 1 });
   assert.notEqual(banned.choices[0].text, ",");
 });
