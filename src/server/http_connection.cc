@@ -18,6 +18,9 @@ constexpr size_t kMostAhead = 64 << 10;
 /// Bytes that wait for a client that reads slowly, before it is given up.
 constexpr size_t kMostUnsent = 8 << 20;
 
+/// An event that clients pass over.
+constexpr std::string_view kSilence = ": keep-alive\n\n";
+
 /// A client's own id, where it is harmless to repeat.
 bool IsSaneId(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::ranges::all_of(id, [](char c) {
@@ -86,6 +89,14 @@ class HttpConnection::Turnaround : public Exchange {
     if (record_.status == 0) record_.status = 499;  // as nginx logs it
     if (auto callback = std::exchange(on_gone_, nullptr)) callback();
     Done();
+  }
+  /// What a client that listens passes over: an event without data, or a status before the answer's
+  /// own, which clients of HTTP/1.0 do not know.
+  void Probe() {
+    if (done_) return;
+    if (streaming_) return Write(kSilence);
+    if (record_.status == 0 && !request_.http_1_0)
+      connection_->Send("HTTP/1.1 100 Continue\r\n\r\n");
   }
   bool keep_alive() const { return request_.keep_alive; }
   bool streaming() const { return streaming_; }
@@ -161,14 +172,16 @@ void HttpConnection::Arm(Milliseconds after, void (HttpConnection::*then)()) {
 }
 
 void HttpConnection::Read() {
-  if (reading_ || gone_ || input_.size() >= kMostAhead + shared_->options.limits.header_bytes) {
+  if (reading_ || gone_ || (read_ended_ && !lingering_)) return;
+  if (input_.size() >= kMostAhead + shared_->options.limits.header_bytes) {
     return;
   }
   reading_ = true;
   socket_.ReadSome(boost::asio::buffer(chunk_),
                    [self = shared_from_this()](error_code error, size_t bytes) {
                      self->reading_ = false;
-                     error ? self->OnGone() : self->OnRead(bytes);
+                     if (!error) return self->OnRead(bytes);
+                     error == boost::asio::error::eof ? self->OnReadEnd() : self->OnGone();
                    });
 }
 
@@ -181,6 +194,17 @@ void HttpConnection::OnRead(size_t bytes) {
   }
   if (!answering_) Parse();
   Read();
+}
+
+/// The client sends no more. It may have gone, or wait for what it asked (shutdown(SHUT_WR)): which
+/// of the two shows only when something is sent to it, so something is that says nothing.
+void HttpConnection::OnReadEnd() {
+  if (!answering_ || lingering_) return OnGone();
+  read_ended_ = true;
+  socket_.tcp().async_wait(Socket::wait_error, [self = shared_from_this()](error_code error) {
+    if (!error) self->OnGone();
+  });
+  if (const auto current = current_.lock()) current->Probe();
 }
 
 /// The client closed its side, or the connection broke.
@@ -229,6 +253,10 @@ void HttpConnection::Turn(int status, const std::string& why) {
                   "content-length: {}\r\n\r\n{}",
                   status, HttpReason(status), body.size(), body));
   answering_ = true;  // nothing more is parsed
+  CloseWhenWritten();
+}
+
+void HttpConnection::CloseWhenWritten() {
   close_after_write_ = true;
   if (!writing_) LingerAndClose();
 }
@@ -238,11 +266,7 @@ void HttpConnection::Finished() {
   const bool keep = current && current->keep_alive() && !shared_->closing;
   current_.reset();
   timer_.cancel();
-  if (!keep) {
-    close_after_write_ = true;
-    if (!writing_) LingerAndClose();
-    return;
-  }
+  if (!keep) return CloseWhenWritten();
   // From here, as the next request's answer may come at once, and so on without end.
   boost::asio::post(socket_.get_executor(), [self = shared_from_this()] {
     self->answering_ = false;
@@ -251,6 +275,7 @@ void HttpConnection::Finished() {
                                    : self->shared_->options.header_timeout,
               &HttpConnection::OnTimeout);
     if (!self->input_.empty()) self->Parse();
+    if (self->read_ended_ && !self->answering_) return self->CloseWhenWritten();
     self->Read();
   });
 }
@@ -318,7 +343,7 @@ void HttpConnection::KeepAlive() {
   const auto current = current_.lock();
   if (gone_ || !current || !current->streaming()) return;
   const auto every = shared_->options.keep_alive_every;
-  if (Clock::now() - current->last_write() >= every) current->Write(": keep-alive\n\n");
+  if (Clock::now() - current->last_write() >= every) current->Write(kSilence);
   Arm(every, &HttpConnection::KeepAlive);
 }
 

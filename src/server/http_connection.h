@@ -41,6 +41,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   void Read();
   void OnRead(size_t bytes);
+  void OnReadEnd();
   void OnGone();
   void Parse();
   void Dispatch();
@@ -51,6 +52,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Arm(Milliseconds after, void (HttpConnection::*then)());
   void OnTimeout();
   void KeepAlive();
+  void CloseWhenWritten();
   void LingerAndClose();
 
   HttpSocket socket_;
@@ -65,6 +67,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool answering_ = false;
   bool reading_ = false, writing_ = false;
   bool sent_continue_ = false;
+  bool read_ended_ = false;  // the client sends no more
   bool close_after_write_ = false, lingering_ = false, gone_ = false;
 };
 

@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <future>
 #include <thread>
+#include <vector>
 
 #include "server/http_socket.h"
 #include "support/http_client.h"
@@ -30,11 +32,22 @@ class EchoServer {
     options.idle_timeout = milliseconds(900);
     options.write_timeout = milliseconds(600);
     options.limits.body_bytes = 10'000;
-    auto answer = [](const std::shared_ptr<Exchange>& exchange) {
+    auto answer = [this](const std::shared_ptr<Exchange>& exchange) {
+      const std::string& path = exchange->request().path;
       HttpResponse response;
+      if (path == "/never" || path == "/stream") {
+        // Kept by its own callback until the client is gone.
+        exchange->OnGone([this, exchange] { ++gone_; });
+        if (path == "/stream") exchange->BeginStream({});
+        return;
+      }
       response.body = exchange->request().body;
-      if (exchange->request().path == "/much") response.body.assign(64 << 20, 'x');
-      exchange->Respond(std::move(response));
+      if (path == "/much") response.body.assign(64 << 20, 'x');
+      if (path != "/later") return exchange->Respond(std::move(response));
+      later_.emplace_back([this, exchange, response] {
+        std::this_thread::sleep_for(milliseconds(50));
+        server_->Post([exchange, response] { exchange->Respond(response); });
+      });
     };
     auto server = HttpServer::Listen(options, answer, {});
     EXPECT_TRUE(server) << server.error().message;
@@ -43,6 +56,7 @@ class EchoServer {
   }
   ~EchoServer() { server_->Stop(); }
   uint16_t port() const { return server_->port(); }
+  int64_t gone() const { return gone_; }
   /// Waits until all connections but `left` are closed.
   bool Empties(int64_t left = 0) {
     for (int i = 0; i < 1000; ++i) {
@@ -56,6 +70,8 @@ class EchoServer {
 
  private:
   std::unique_ptr<HttpServer> server_;
+  std::atomic<int64_t> gone_ = 0;
+  std::vector<std::jthread> later_;
   std::jthread thread_;
 };
 
@@ -101,6 +117,37 @@ TEST(HttpServer, ClosesHalfOpenConnections) {
     EXPECT_EQ(client.Read().status, 0) << part;
   }
   EXPECT_TRUE(server.Empties());
+}
+
+TEST(HttpServer, AnswersClientsThatCloseTheirSideAfterAWholeRequest) {
+  EchoServer server;
+  for (const char* path : {"/echo", "/later"}) {
+    HttpClient client(server.port());
+    client.Send(testing::PostRequest(path, "one") + testing::PostRequest(path, "two"));
+    client.HalfClose();
+    EXPECT_EQ(client.Read().body, "one") << path;
+    EXPECT_EQ(client.Read().body, "two") << path;
+    EXPECT_EQ(client.Read().status, 0) << "then the connection ends";
+  }
+  HttpClient old(server.port());
+  old.Send("POST /later HTTP/1.0\r\nContent-Length: 3\r\n\r\nold");
+  old.HalfClose();
+  EXPECT_EQ(old.Read().body, "old");
+  EXPECT_TRUE(server.Empties());
+}
+
+TEST(HttpServer, NoticesClientsThatCloseWhileTheyWait) {
+  EchoServer server;
+  for (const char* path : {"/never", "/stream"}) {
+    const int64_t before = server.gone();
+    {
+      HttpClient client(server.port());
+      client.Send(testing::PostRequest(path, "x"));
+      if (path == std::string_view("/stream")) ASSERT_TRUE(client.ReadUntil("200 OK"));
+    }
+    EXPECT_TRUE(server.Empties()) << path;
+    EXPECT_EQ(server.gone(), before + 1) << path;
+  }
 }
 
 TEST(HttpServer, GivesUpClientsThatDoNotRead) {
