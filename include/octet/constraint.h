@@ -13,6 +13,7 @@ struct Constraint {
     kGrammar,     // text: GBNF, llama.cpp's notation
     kJson,        // any JSON object; no text
     kJsonSchema,  // text: a JSON schema
+    kRegex,       // text: a regular expression that the whole answer matches
     kToolCalls,   // text: tools and how they may be called, as the server writes it
   };
   Kind kind = Kind::kNone;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "constrain/gbnf.h"
 #include "constrain/json_grammar.h"
+#include "constrain/pattern.h"
 #include "constrain/schema.h"
 #include "constrain/tool_grammar.h"
 
@@ -18,6 +19,8 @@ Result<Grammar> GrammarOf(const Constraint& constraint) {
       return JsonObjectGrammar();
     case Constraint::Kind::kJsonSchema:
       return SchemaGrammar(constraint.text);
+    case Constraint::Kind::kRegex:
+      return RegexGrammar(constraint.text);
     case Constraint::Kind::kToolCalls:
       return ToolGrammar(constraint.text);
     case Constraint::Kind::kNone:

@@ -20,7 +20,8 @@ const CodePointSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 class PatternParser {
  public:
-  PatternParser(std::string_view pattern, GrammarBuilder& builder, JsonParts& parts)
+  /// `parts` null: the text itself, whole, and not what a JSON string shows of it.
+  PatternParser(std::string_view pattern, GrammarBuilder& builder, JsonParts* parts)
       : text_(pattern), builder_(builder), parts_(parts) {}
   Result<PatternText> Run();
 
@@ -34,10 +35,16 @@ class PatternParser {
     if (ok()) fault_ = fmt::format("at character {} of \"{}\": {}", at_ + 1, text_, what);
   }
   PatternText Empty() { return {builder_.Empty(), 0, 0}; }
-  PatternText OneOf(const CodePointSet& set) { return {parts_.CharacterOf(set), 1, 1}; }
+  PatternText OneOf(const CodePointSet& set) {
+    return {parts_ != nullptr ? parts_->CharacterOf(set) : builder_.Class(set), 1, 1};
+  }
   PatternText Join(const std::vector<PatternText>& parts);
   PatternText Either(const std::vector<PatternText>& ways);
-  PatternText Anything() { return {builder_.Repeat(parts_.Character(), 0, -1), 0, kEndless}; }
+  /// Beyond an end that is not anchored.
+  PatternText Anything() {
+    if (parts_ == nullptr) return Empty();
+    return {builder_.Repeat(parts_->Character(), 0, -1), 0, kEndless};
+  }
   PatternText ParseTop();
   PatternText ParseAlternatives(int depth);
   PatternText ParseSequence(int depth);
@@ -53,7 +60,7 @@ class PatternParser {
 
   std::string_view text_;
   GrammarBuilder& builder_;
-  JsonParts& parts_;
+  JsonParts* parts_;
   size_t at_ = 0;
   std::string fault_;
 };
@@ -140,7 +147,9 @@ CodePointSet PatternParser::ParseEscape(bool in_class) {
       break;
   }
   constexpr std::string_view kMarks = "^$\\.*+?()[]{}|/";
-  if (kMarks.find(c) != std::string_view::npos || (c == '-' && in_class)) {
+  constexpr std::string_view kMoreMarks = "\"'#%&,-:;<=>@_`~! ";
+  if (kMarks.find(c) != std::string_view::npos || (c == '-' && in_class) ||
+      (parts_ == nullptr && kMoreMarks.find(c) != std::string_view::npos)) {
     return one(static_cast<char32_t>(c));
   }
   --at_;
@@ -365,7 +374,15 @@ constexpr Format kFormats[] = {
 
 Result<PatternText> PatternGrammar(std::string_view pattern, GrammarBuilder& builder,
                                    JsonParts& parts) {
-  return PatternParser(pattern, builder, parts).Run();
+  return PatternParser(pattern, builder, &parts).Run();
+}
+
+Result<Grammar> RegexGrammar(std::string_view pattern) {
+  GrammarBuilder builder;
+  OCTET_ASSIGN(const PatternText text, PatternParser(pattern, builder, nullptr).Run());
+  const int32_t root = builder.DeclareRule("root");
+  builder.DefineRule(root, text.expr);
+  return builder.Finish(root);
 }
 
 Result<PatternText> FormatGrammar(std::string_view format, GrammarBuilder& builder,

@@ -24,6 +24,10 @@ inline constexpr int64_t kEndless = int64_t{1} << 40;
 Result<PatternText> PatternGrammar(std::string_view pattern, GrammarBuilder& builder,
                                    JsonParts& parts);
 
+/// All texts, from end to end, that a regular expression of the same kind matches; an anchor at an
+/// end changes nothing. Every mark may stand behind a \\, as in other dialects.
+Result<Grammar> RegexGrammar(std::string_view pattern);
+
 /// Texts of a format; every one of them is valid, not every valid one is among them.
 /// kInvalidArgument lists the formats there are.
 Result<PatternText> FormatGrammar(std::string_view format, GrammarBuilder& builder,

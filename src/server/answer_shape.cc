@@ -137,9 +137,10 @@ void ShapeReader::ReadGrammars(const Json& object, const std::string& prefix) {
   }
   for (const char* key : {"guided_regex", "regex"}) {
     if (prefix.empty() && std::string_view(key) == "regex") continue;
-    if (Find(object, key) != nullptr) {
-      Fail(prefix + key, "regular expressions are not supported here; write it as a grammar");
-    }
+    const Json* regex = Find(object, key);
+    if (regex == nullptr) continue;
+    if (!regex->is_string()) return Fail(prefix + key, "expected a regular expression");
+    Constrain(prefix + key, {Constraint::Kind::kRegex, regex->get<std::string>()});
   }
 }
 

@@ -72,7 +72,12 @@ TEST(AnswerShape, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(Fault(R"("response_format": {"type": "yaml"})"), HasSubstr("response_format |"));
   EXPECT_THAT(Fault(R"("response_format": {"type": "json_schema"})"), HasSubstr("a JSON schema"));
   EXPECT_THAT(Fault(R"("grammar": 5)"), HasSubstr("GBNF"));
-  EXPECT_THAT(Fault(R"("guided_regex": "a")"), HasSubstr("as a grammar"));
+  for (const char* regex :
+       {R"("guided_regex": "[ab]+")", R"("structured_outputs": {"regex": "[ab]+"})"}) {
+    const auto request = Chat(regex);
+    EXPECT_EQ(request->constraint, (Constraint{Constraint::Kind::kRegex, "[ab]+"}));
+  }
+  EXPECT_THAT(Fault(R"("guided_regex": 5)"), HasSubstr("guided_regex: expected a regular"));
   EXPECT_THAT(Fault(R"("guided_choice": [1])"), HasSubstr("array of texts"));
   EXPECT_THAT(Fault(R"("grammar": "root ::= .", "guided_json": {})"), HasSubstr("together"));
   EXPECT_THAT(Fault(R"("tools": [{"type": "retrieval"}])"), HasSubstr("tools[0] |"));

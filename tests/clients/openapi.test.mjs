@@ -77,7 +77,7 @@ test("openapi: chats", async () => {
 
 test("openapi: completions", async () => {
   for (const more of [{}, { echo: true }, { logprobs: 2, n: 2 }, { octet: { trace: true } }, { grammar: 'root ::= "a"' },
-    { echo: true, logprobs: 1 }, { echo: true, logprobs: 0, max_tokens: 0 }]) {
+    { echo: true, logprobs: 1 }, { echo: true, logprobs: 0, max_tokens: 0 }, { guided_regex: "[a-z ]{1,4}" }]) {
     await ask("/v1/completions", { prompt: "Once", max_tokens: 5, ...more });
     await ask("/v1/completions", { prompt: "Once", max_tokens: 5, ...more, stream: true });
   }

@@ -103,6 +103,8 @@ test("openai: JSON objects, schemas and grammars", async () => {
   assert.match(grammar.choices[0].text, /^ (yes|no)!!$/);
   const chosen = await openai.chat.completions.create({ ...ask, guided_choice: ["red", "green"] });
   assert.match(chosen.choices[0].message.content, /^(red|green)$/);
+  const regex = await openai.chat.completions.create({ ...ask, guided_regex: '\\d{3}-[a-f]{2} "\\w+"' });
+  assert.match(regex.choices[0].message.content, /^\d{3}-[a-f]{2} "\w+"$/);
   await assert.rejects(
     openai.completions.create({ model, prompt: "x", grammar: "root ::= (" }), OpenAI.BadRequestError,
   );
