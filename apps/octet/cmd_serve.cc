@@ -2,12 +2,16 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "command.h"
@@ -24,6 +28,7 @@ struct ServeFlags {
   std::string log = "-";
   double grace_s = 30;
   std::string prefix_cache;
+  double prefix_every_s = 300;
   std::vector<std::string> adapters;  // "[NAME=]FOLDER[:SCALE]"
 };
 
@@ -139,6 +144,44 @@ Status SavePrefixes(Server& server, const std::string& path) {
   return {};
 }
 
+/// Saves every so often what is new, until it is told to stop.
+class PeriodicSave {
+ public:
+  PeriodicSave(Server& server, const ServeFlags& flags) {
+    if (flags.prefix_cache.empty() || !(flags.prefix_every_s > 0)) return;
+    thread_ = std::jthread([&server, path = flags.prefix_cache,
+                            every = std::chrono::duration<double>(flags.prefix_every_s),
+                            this](const std::stop_token& stop) { Run(server, path, every, stop); });
+  }
+  /// What is being saved goes on until the server stops.
+  void RequestStop() { thread_.request_stop(); }
+  void Join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void Run(Server& server, const std::string& path, std::chrono::duration<double> every,
+           const std::stop_token& stop) {
+    uint64_t saved = server.prefix_changes();
+    std::string fault;
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, stop, every, [&] { return stop.stop_requested(); })) {
+      const uint64_t changes = server.prefix_changes();
+      if (changes == saved) continue;
+      const auto pages = server.SavePrefixes(path);
+      if (pages) saved = changes;
+      // A full disk is worth one line, not one every time.
+      const std::string now = pages || stop.stop_requested() ? "" : pages.error().message;
+      if (!now.empty() && now != fault) Warn("computed prefixes are not saved: " + now);
+      fault = now;
+    }
+  }
+
+  std::mutex mutex_;  // guards nothing: the thread waits with it
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // last: it uses those above
+};
+
 Status Serve(ServeFlags& flags) {
   OCTET_TRY(ReadAdapters(flags.adapters, flags));
   if (!flags.key_file.empty()) OCTET_TRY(ReadKeys(flags.key_file, flags.serve.api_keys));
@@ -153,6 +196,7 @@ Status Serve(ServeFlags& flags) {
              info.name, flags.serve.parallel, info.context, info.threads, info.load_s);
   LoadPrefixes(*server, flags.prefix_cache);
   fmt::print(stderr, "listening on {}\n", server->url());
+  PeriodicSave saves(*server, flags);
   signals.Wait([&] {
     Status status = server->ReloadTls();
     if (status && log) status = log->Open();
@@ -161,7 +205,9 @@ Status Serve(ServeFlags& flags) {
   });
   fmt::print(stderr, "stopping: open answers have {} s to end; the signal again ends them\n",
              flags.grace_s);
+  saves.RequestStop();
   server->Drain(flags.grace_s);
+  saves.Join();
   return SavePrefixes(*server, flags.prefix_cache);
 }
 
@@ -219,6 +265,10 @@ void AddLimitFlags(CLI::App& command, ServeFlags& flags) {
       .add_option("--prefix-cache", flags.prefix_cache,
                   "Keep computed beginnings of texts in this file from one run to the next")
       ->type_name("FILE")
+      ->group(group);
+  command
+      .add_option("--prefix-cache-every", flags.prefix_every_s,
+                  "Seconds after which what is new goes to that file (300); 0: only at the end")
       ->group(group);
   command
       .add_option("--timeout", s.request_timeout_s,

@@ -72,8 +72,11 @@ class Server {
   /// how many pages. kNotFound without such a file; other errors say why it does not fit, or where
   /// it is damaged.
   Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
-  /// After Drain.
+  /// While answers are computed too: they go on, and the file has what was there at some moment of
+  /// it. One call at a time.
   Result<int64_t> SavePrefixes(const std::filesystem::path& path);
+  /// Grows with whatever SavePrefixes would find new.
+  uint64_t prefix_changes() const;
 
   /// Takes no more requests, waits for the answers that are open, at most so many seconds, and
   /// stops.

@@ -213,10 +213,11 @@ Result<int64_t> Server::LoadPrefixes(const std::filesystem::path& path) {
 }
 
 Result<int64_t> Server::SavePrefixes(const std::filesystem::path& path) {
-  if (impl_->thread.joinable()) {
-    return Err(ErrorCode::kInvalidArgument, "prefixes are saved when the server has stopped");
-  }
   return Guarded([&] { return impl_->engine->SavePrefixes(path); });
+}
+
+uint64_t Server::prefix_changes() const {
+  return static_cast<uint64_t>(impl_->engine->stats().prefixes_kept);
 }
 
 void Server::Drain(double grace_s) {

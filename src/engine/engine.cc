@@ -470,6 +470,7 @@ PrefixFileHeader Engine::PrefixHeader() const {
   header.isa = kernels_.isa;
   header.format = static_cast<uint32_t>(options_.kv_format);
   header.page_tokens = static_cast<uint32_t>(options_.page_tokens);
+  header.page_bytes = static_cast<uint64_t>(pages_.page_bytes());
   return header;
 }
 
@@ -487,6 +488,7 @@ EngineStats Engine::stats() const {
   stats.pages = pages_.n_pages();
   stats.free_pages = pages_.free_pages();
   stats.prefix_pages = pages_.prefix_pages();
+  stats.prefixes_kept = pages_.prefixes_kept();
   stats.unused_prefix_pages = pages_.unused_prefix_pages();
   return stats;
 }

@@ -96,6 +96,12 @@ class Engine {
     return pages_.SavePrefixes(path, PrefixHeader());
   }
   Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
+  /// The same file in parts, between which the engine may work (PageManager, PrefixFileWriter).
+  PrefixFileHeader PrefixHeader() const;
+  std::vector<uint64_t> PrefixHashes() const { return pages_.PrefixHashes(); }
+  std::vector<PrefixRecord> CopyPrefixes(std::span<const uint64_t> hashes) {
+    return pages_.CopyPrefixes(hashes);
+  }
 
  private:
   Engine(const Model& model, const Tokenizer& tokenizer, const EngineOptions& options,
@@ -113,7 +119,6 @@ class Engine {
   Status CheckPrompt(std::span<const int32_t> prompt) const;
   Status CheckRequest(const Request& request) const;
   Status CheckSession(int64_t session) const;
-  PrefixFileHeader PrefixHeader() const;
   Status CheckExperts(const ExpertControls& experts) const;
   Status CheckAdapter(int32_t adapter) const;
   uint64_t PrefixRoot(int32_t adapter) const;

@@ -27,6 +27,7 @@ struct EngineStats {
   int64_t pages = 0;
   int64_t free_pages = 0;           // that hold nothing
   int64_t prefix_pages = 0;         // found again by their text
+  int64_t prefixes_kept = 0;        // such pages, all that there ever were
   int64_t unused_prefix_pages = 0;  // of them, given up when others need the room
 
   int64_t steps = 0;

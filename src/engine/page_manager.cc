@@ -132,6 +132,21 @@ Result<int64_t> PageManager::LoadPrefixes(const std::filesystem::path& path,
   return Err(ErrorCode::kInvalidArgument, "{} is of no use: no prefixes are kept", path.string());
 }
 
+std::vector<uint64_t> PageManager::PrefixHashes() const {
+  std::vector<uint64_t> hashes;
+  if (!prefixes_) return hashes;
+  for (const PrefixCache::Page& page : prefixes_->Pages()) hashes.push_back(page.hash);
+  return hashes;
+}
+
+std::vector<PrefixRecord> PageManager::CopyPrefixes(std::span<const uint64_t> hashes) {
+  std::vector<PrefixRecord> records;
+  for (const uint64_t hash : hashes) {
+    if (const auto page = prefixes_->Find(hash)) records.push_back(CopyPrefix(*page, cache_));
+  }
+  return records;
+}
+
 void PageManager::ForgetPrefixes() {
   if (!prefixes_) return;
   while (const std::optional<int32_t> page = prefixes_->Evict()) cache_.ReleasePage(*page);

@@ -23,6 +23,7 @@ class PageManager {
   int64_t free_pages() const { return cache_.free_pages(); }
   int64_t n_pages() const { return cache_.n_pages(); }
   int64_t prefix_pages() const { return prefixes_ ? prefixes_->pages() : 0; }
+  int64_t prefixes_kept() const { return prefixes_ ? prefixes_->inserted() : 0; }
   int64_t unused_prefix_pages() const { return prefixes_ ? prefixes_->unused() : 0; }
 
   int64_t OpenSession();
@@ -53,6 +54,11 @@ class PageManager {
   Result<int64_t> SavePrefixes(const std::filesystem::path& path, const PrefixFileHeader& header);
   Result<int64_t> LoadPrefixes(const std::filesystem::path& path, const PrefixFileHeader& header,
                                std::span<const uint64_t> roots);
+  /// The same file in parts, while pages come and go: which there are, in the file's order, and
+  /// copies of those of `hashes` that are still there. A page goes only after those that follow it.
+  std::vector<uint64_t> PrefixHashes() const;
+  std::vector<PrefixRecord> CopyPrefixes(std::span<const uint64_t> hashes);
+  int64_t page_bytes() const { return cache_.page_bytes(); }
   /// Gives up all beginnings that no running sequence uses.
   void ForgetPrefixes();
 

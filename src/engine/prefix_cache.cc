@@ -37,6 +37,7 @@ bool PrefixCache::Insert(uint64_t before, uint64_t hash, std::span<const int32_t
                          int32_t page) {
   const auto [place, is_new] = entries_.try_emplace(hash);
   if (!is_new) return false;
+  ++inserted_;
   place->second = {before, {tokens.begin(), tokens.end()}, page, 1, unused_.end()};
   return true;
 }
@@ -46,6 +47,13 @@ void PrefixCache::Release(uint64_t hash) {
   CHECK(found != entries_.end() && found->second.users > 0);
   Entry& entry = found->second;
   if (--entry.users == 0) entry.place = unused_.insert(unused_.end(), hash);
+}
+
+std::optional<PrefixCache::Page> PrefixCache::Find(uint64_t hash) const {
+  const auto found = entries_.find(hash);
+  if (found == entries_.end()) return std::nullopt;
+  const Entry& entry = found->second;
+  return Page{entry.before, hash, entry.tokens, entry.page};
 }
 
 std::vector<PrefixCache::Page> PrefixCache::Pages() const {

@@ -46,8 +46,11 @@ class PrefixCache {
   };
   /// All of them, each after the one before it in its text; those in use, then the last used first.
   std::vector<Page> Pages() const;
+  /// The one of this hash.
+  std::optional<Page> Find(uint64_t hash) const;
 
   int64_t pages() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t inserted() const { return inserted_; }  // pages, all that there ever were
   int64_t unused() const { return static_cast<int64_t>(unused_.size()); }
 
  private:
@@ -62,6 +65,7 @@ class PrefixCache {
   static constexpr uint64_t kRootBit = uint64_t{1} << 63;
 
   int32_t page_tokens_;
+  int64_t inserted_ = 0;
   std::unordered_map<uint64_t, Entry> entries_;
   // A page is released after those that follow it, so it is always younger than they are, and the
   // oldest has none that follow.

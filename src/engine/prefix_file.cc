@@ -70,6 +70,17 @@ Status CheckHeader(const std::string& path, const PrefixFileHeader& got,
   return {};
 }
 
+/// At the end of a file.
+struct Footer {
+  uint64_t pages = 0, checksum = 0;
+};
+
+Status CheckFooter(ByteReader& reader, uint64_t pages) {
+  OCTET_ASSIGN(const auto footer, reader.Read<Footer>("the number of pages"));
+  if (footer.pages == pages && footer.checksum == Checksum(BytesOf(footer.pages))) return {};
+  return Err(ErrorCode::kCorrupt, "the end is damaged, or pages are missing before it");
+}
+
 /// One page of the file.
 struct Record {
   uint64_t before = 0, hash = 0;
@@ -124,11 +135,16 @@ uint64_t ModelFingerprint(const Model& model) {
   return sum;
 }
 
-Result<int64_t> WritePrefixFile(const std::filesystem::path& path, PrefixFileHeader header,
-                                const PrefixCache& prefixes, KvCache& cache) {
-  const std::vector<PrefixCache::Page> pages = prefixes.Pages();
-  header.page_bytes = static_cast<uint64_t>(cache.page_bytes());
-  header.pages = pages.size();
+PrefixRecord CopyPrefix(const PrefixCache::Page& page, KvCache& cache) {
+  const std::span<const std::byte> content = cache.PageBytes(page.page);
+  return {page.before,
+          page.hash,
+          {page.tokens.begin(), page.tokens.end()},
+          {content.begin(), content.end()}};
+}
+
+Result<PrefixFileWriter> PrefixFileWriter::Create(const std::filesystem::path& path,
+                                                  PrefixFileHeader header) {
   header.checksum = HeaderChecksum(header);
   OCTET_ASSIGN(AtomicFileWriter file, AtomicFileWriter::Create(path));
   // It holds what clients asked, as ids.
@@ -138,22 +154,37 @@ Result<int64_t> WritePrefixFile(const std::filesystem::path& path, PrefixFileHea
       std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", path.string(), error.message());
   OCTET_TRY(file.Write(BytesOf(header)));
-  std::vector<std::byte> record;
-  for (const PrefixCache::Page& page : pages) {
-    record.clear();
-    const auto append = [&](std::span<const std::byte> bytes) {
-      record.insert(record.end(), bytes.begin(), bytes.end());
-    };
-    append(BytesOf(page.before));
-    append(BytesOf(page.hash));
-    append(std::as_bytes(page.tokens));
-    append(cache.PageBytes(page.page));
-    const uint64_t checksum = Checksum(record);
-    append(BytesOf(checksum));
-    OCTET_TRY(file.Write(record));
-  }
-  OCTET_TRY(file.Commit());
-  return static_cast<int64_t>(pages.size());
+  return PrefixFileWriter(std::move(file));
+}
+
+Status PrefixFileWriter::Add(const PrefixRecord& record) {
+  bytes_.clear();
+  const auto append = [&](std::span<const std::byte> bytes) {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  };
+  append(BytesOf(record.before));
+  append(BytesOf(record.hash));
+  append(std::as_bytes(std::span(record.tokens)));
+  append(record.content);
+  const uint64_t checksum = Checksum(bytes_);
+  append(BytesOf(checksum));
+  ++pages_;
+  return file_.Write(bytes_);
+}
+
+Result<int64_t> PrefixFileWriter::Commit() {
+  const Footer footer{pages_, Checksum(BytesOf(pages_))};
+  OCTET_TRY(file_.Write(BytesOf(footer)));
+  OCTET_TRY(file_.Commit());
+  return static_cast<int64_t>(pages_);
+}
+
+Result<int64_t> WritePrefixFile(const std::filesystem::path& path, const PrefixFileHeader& header,
+                                const PrefixCache& prefixes, KvCache& cache) {
+  OCTET_ASSIGN(PrefixFileWriter file, PrefixFileWriter::Create(path, header));
+  for (const PrefixCache::Page& page : prefixes.Pages())
+    OCTET_TRY(file.Add(CopyPrefix(page, cache)));
+  return file.Commit();
 }
 
 Result<int64_t> ReadPrefixFile(const std::filesystem::path& path, ExpectedPrefixes expected,
@@ -162,11 +193,15 @@ Result<int64_t> ReadPrefixFile(const std::filesystem::path& path, ExpectedPrefix
   const std::string name = path.string();
   ByteReader reader(file.bytes(), name);
   OCTET_ASSIGN(const auto header, reader.Read<PrefixFileHeader>("the header"));
-  expected.header.page_bytes = static_cast<uint64_t>(cache.page_bytes());
   OCTET_TRY(CheckHeader(name, header, expected.header));
   std::vector<uint64_t> added;
   Status status;
-  for (uint64_t n = 0; n < header.pages && cache.free_pages() > 0; ++n) {
+  for (uint64_t n = 0; status && cache.free_pages() > 0; ++n) {
+    if (reader.remaining() <= sizeof(Footer)) {
+      status = CheckFooter(reader, n);
+      if (!status) status = Err(ErrorCode::kCorrupt, "{}: {}", name, status.error().message);
+      break;
+    }
     const auto record = ReadRecord(reader, header);
     if (!record) {
       status = Err(ErrorCode::kCorrupt, "{}: {}", name, record.error().message);

@@ -3,9 +3,12 @@
 
 #include <gmock/gmock.h>
 
+#include <future>
+
 #include "base/file.h"
 #include "base/rng.h"
 #include "engine/engine_testing.h"
+#include "engine/service.h"
 #include "support/temp_folder.h"
 
 namespace octet {
@@ -121,6 +124,41 @@ TEST_F(PrefixFile, NoticesEveryChangedByteAndEveryCut) {
     EXPECT_EQ(engine->free_pages(), engine->stats().pages) << "none is lost";
   }
   EXPECT_TRUE(Load(*engine, bytes));
+}
+
+TEST_F(PrefixFile, IsSavedByAServiceThatGoesOnAnswering) {
+  EngineOptions options = Options();
+  options.kv_pages = 20;  // pages come and go meanwhile
+  std::vector<Answer> expected;
+  const auto alone = Make(Options());
+  for (int i = 0; i < 40; ++i) expected.push_back(Run(*alone, MakeRequest(i, 21 + i % 9, 9)));
+  EngineService service(Make(options), {});
+  std::vector<std::promise<std::vector<int32_t>>> done(expected.size());
+  std::vector<std::vector<int32_t>> ids(expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const auto n = static_cast<int>(i);
+    ASSERT_TRUE(service.Submit(MakeRequest(n, 21 + n % 9, 9), [&, i](std::vector<Event>& events) {
+      for (const Event& event : events) {
+        if (event.token >= 0) ids[i].push_back(event.token);
+        if (event.finish) done[i].set_value(ids[i]);
+      }
+    }));
+    if (i % 4 != 0) continue;
+    const auto saved = service.SavePrefixes(folder_ / "prefixes");
+    ASSERT_TRUE(saved) << saved.error().message;
+    // Whatever was there, it is sound.
+    const auto other = Make(Options());
+    EXPECT_EQ(other->LoadPrefixes(folder_ / "prefixes").value(), *saved);
+    EXPECT_EQ(Run(*other, MakeRequest(n, 21 + n % 9, 9)).ids, expected[i].ids);
+  }
+  for (size_t i = 0; i < done.size(); ++i)
+    EXPECT_EQ(done[i].get_future().get(), expected[i].ids) << i;
+  ASSERT_TRUE(service.WaitUntilIdle(std::chrono::minutes(1)));
+  ASSERT_TRUE(service.SavePrefixes(folder_ / "prefixes"));
+  const std::string running = *ReadTextFile(folder_ / "prefixes");
+  service.Stop();
+  ASSERT_TRUE(service.SavePrefixes(folder_ / "prefixes"));
+  EXPECT_EQ(*ReadTextFile(folder_ / "prefixes"), running) << "the same, whole or in parts";
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include <future>
 #include <utility>
 
-#include "base/check.h"
-
 namespace octet {
 
 EngineService::EngineService(std::unique_ptr<Engine> engine, const EngineServiceOptions& options)
@@ -99,15 +97,53 @@ Result<int64_t> EngineService::LoadPrefixes(const std::filesystem::path& path) {
   return loaded.get_future().get();
 }
 
+/// Runs `chore` between two steps, and waits for it.
+Status EngineService::Between(const std::function<void(Engine&)>& chore) {
+  // Shared: the service's thread may still be in it when the caller goes on.
+  const auto ran = std::make_shared<std::promise<bool>>();
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_ || !failure_.empty())
+      return Err(ErrorCode::kCancelled, "the engine stopped {}", failure_);
+    inbox_.chores.push_back([ran, &chore](Engine* engine) {
+      try {
+        if (engine != nullptr) chore(*engine);
+        ran->set_value(engine != nullptr);
+      } catch (...) {  // the caller's, not the engine's
+        ran->set_exception(std::current_exception());
+      }
+    });
+    wake_.notify_one();
+  }
+  if (ran->get_future().get()) return {};
+  return Err(ErrorCode::kCancelled, "the engine stopped");
+}
+
 Result<int64_t> EngineService::SavePrefixes(const std::filesystem::path& path) {
-  CHECK(!thread_.joinable());
-  return engine_->SavePrefixes(path);
+  if (!thread_.joinable() || !engine_->options().keep_prefixes) return engine_->SavePrefixes(path);
+  constexpr size_t kCopyBytes = 4 << 20;  // a millisecond or two
+  std::vector<uint64_t> hashes;
+  PrefixFileHeader header;
+  OCTET_TRY(Between([&](Engine& engine) {
+    header = engine.PrefixHeader();
+    hashes = engine.PrefixHashes();
+  }));
+  OCTET_ASSIGN(PrefixFileWriter file, PrefixFileWriter::Create(path, header));
+  const size_t at_once = std::max<size_t>(1, kCopyBytes / header.page_bytes);
+  for (std::span<const uint64_t> left = hashes; !left.empty();) {
+    const auto some = left.first(std::min(at_once, left.size()));
+    left = left.subspan(some.size());
+    std::vector<PrefixRecord> records;
+    OCTET_TRY(Between([&](Engine& engine) { records = engine.CopyPrefixes(some); }));
+    for (const PrefixRecord& record : records) OCTET_TRY(file.Add(record));
+  }
+  return file.Commit();
 }
 
 EngineStats EngineService::stats() const {
   const std::lock_guard lock(mutex_);
   EngineStats stats = stats_;
-  stats.waiting = open_ - stats.running;
+  stats.waiting = open_ - untold_ - stats.running;
   return stats;
 }
 
@@ -155,6 +191,7 @@ void EngineService::Accept(Inbox& inbox) {
   for (const uint64_t id : inbox.cancelled) static_cast<void>(engine_->Cancel(id).has_value());
   if (!inbox.tasks.empty()) TellHeld();  // they may take long
   for (Task& task : inbox.tasks) std::exchange(task, nullptr)(engine_.get());
+  for (Task& chore : inbox.chores) std::exchange(chore, nullptr)(engine_.get());
   const std::lock_guard lock(mutex_);
   open_ -= static_cast<int64_t>(inbox.tasks.size());
   inbox.tasks.clear();
@@ -170,6 +207,7 @@ void EngineService::Step() {
     // Before it is told, so that who has an answer finds it counted.
     const std::lock_guard lock(mutex_);
     stats_ = engine_->stats();
+    untold_ = finished;
   }
   if (!engine_->busy() || std::chrono::steady_clock::now() - told_ >= pace_) {
     TellHeld();
@@ -178,6 +216,7 @@ void EngineService::Step() {
   }
   const std::lock_guard lock(mutex_);
   open_ -= finished;
+  untold_ = 0;
   if (open_ == 0) idle_.notify_all();
 }
 
@@ -227,8 +266,10 @@ void EngineService::Fail(const std::string& why, Inbox& taken) {
     for (Submission& s : each->submissions) {
       if (s.sequence) listeners_.emplace(s.sequence->id, Listener{std::move(s.sink)});
     }
-    for (const Task& task : each->tasks) {
-      if (task) task(nullptr);
+    for (const auto* tasks : {&each->tasks, &each->chores}) {
+      for (const Task& task : *tasks) {
+        if (task) task(nullptr);
+      }
     }
   }
   TellHeld();
@@ -241,7 +282,7 @@ void EngineService::Fail(const std::string& why, Inbox& taken) {
   listeners_.clear();
   if (after_telling_) after_telling_();
   const std::lock_guard lock(mutex_);
-  open_ = 0;
+  open_ = untold_ = 0;
   idle_.notify_all();
 }
 

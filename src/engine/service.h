@@ -72,7 +72,9 @@ class EngineService {
 
   /// Engine::LoadPrefixes between two steps; kCancelled when the service ends before.
   Result<int64_t> LoadPrefixes(const std::filesystem::path& path);
-  /// Engine::SavePrefixes, after Stop.
+  /// Engine::SavePrefixes. Before Stop pages are copied between steps, a few MiB at a time, and
+  /// written by the caller's thread, so that answers hardly wait; kCancelled when the service ends
+  /// meanwhile.
   Result<int64_t> SavePrefixes(const std::filesystem::path& path);
 
   EngineStats stats() const;
@@ -93,9 +95,13 @@ class EngineService {
     std::vector<Submission> submissions;
     std::vector<uint64_t> cancelled;
     std::vector<Task> tasks;
-    bool empty() const { return submissions.empty() && cancelled.empty() && tasks.empty(); }
+    std::vector<Task> chores;  // that take no request's place
+    bool empty() const {
+      return submissions.empty() && cancelled.empty() && tasks.empty() && chores.empty();
+    }
   };
   tl::expected<void, Refusal> CheckOpen(bool needs_place) const;
+  Status Between(const std::function<void(Engine&)>& chore);
   void Loop();
   void Accept(Inbox& inbox);
   void Step();
@@ -123,7 +129,8 @@ class EngineService {
   std::condition_variable wake_, idle_;
   Inbox inbox_;
   EngineStats stats_;
-  int64_t open_ = 0;  // requests taken and not finished
+  int64_t open_ = 0;    // requests taken and not finished
+  int64_t untold_ = 0;  // of them, those that the engine has finished
   bool draining_ = false, stopping_ = false;
   std::string failure_;
 

@@ -1,6 +1,9 @@
 #include "engine/service.h"
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
+#include <future>
 
 #include "engine/engine_testing.h"
 
@@ -220,6 +223,26 @@ TEST_F(ServiceTest, RunsTasksBetweenSteps) {
   done.wait(lock, [&] { return !logits.empty(); });
   EXPECT_EQ(logits.size(), 2u * kVocab);
   listener.Wait();
+}
+
+TEST_F(ServiceTest, CountsNobodyAsWaitingWhoHasEnded) {
+  std::atomic<int64_t> most = 0;
+  EngineService* asked = nullptr;
+  EngineServiceOptions service_options;
+  service_options.pace = std::chrono::microseconds(0);
+  // After the engine counts an answer as ended and before the service does.
+  service_options.told = [&] {
+    if (asked != nullptr) most = std::max(most.load(), asked->stats().waiting);
+  };
+  EngineService service(Make(), service_options);
+  asked = &service;
+  std::promise<void> done;
+  ASSERT_TRUE(service.Submit(MakeRequest(0, 5, 4), [&](std::vector<Event>& events) {
+    if (events.back().finish) done.set_value();
+  }));
+  done.get_future().wait();
+  service.Stop();
+  EXPECT_EQ(most, 0);
 }
 
 }  // namespace

@@ -92,6 +92,21 @@ Run cat "$folder/err"
 ExpectOutput "prefixes are computed anew: $folder/prefixes has keys and values of another type"
 Stop
 
+# They are saved while the server works, for the day it does not come to its end.
+rm "$folder/prefixes"
+Start --prefix-cache "$folder/prefixes" --prefix-cache-every 0.2
+AskLong
+for _ in $(seq 300); do
+  [ -e "$folder/prefixes" ] && break
+  sleep 0.1
+done
+kill -KILL "$server"
+wait "$server" 2>/dev/null
+Start --prefix-cache "$folder/prefixes"
+AskLong
+[ "${output##* }" -ge 64 ] || Fail "nothing was saved meanwhile"
+Stop
+
 Run "$OCTET" serve --host 0.0.0.0 --port 0
 ExpectCode 1
 ExpectErrors "--api-key-file"

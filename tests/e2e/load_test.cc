@@ -45,7 +45,12 @@ TEST(Load, CountsRefusalsAsErrorsOfTheirKind) {
   serve.parallel = 1;
   serve.max_waiting = 0;
   const auto server = StartServer(serve);
-  const auto report = RunLoad(Short(*server));
+  // On a busy machine nobody may get through in so short a time.
+  LoadTestOptions options = Short(*server);
+  auto report = RunLoad(options);
+  for (; report && report->answers == 0 && options.seconds < 30; options.seconds *= 4) {
+    report = RunLoad(options);
+  }
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_GT(report->errors.at("HTTP 429"), 0);
   EXPECT_GT(report->answers, 0);
