@@ -66,22 +66,15 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
 ApiResult<void> EmbeddingJob::Read() {
   const auto body = ParseBody(exchange_->request().body);
   if (!body) return tl::unexpected(body.error());
-  JsonFields fields(*body);
-  std::string format = "float";
-  fields.Text("model", model_);
-  fields.Text("encoding_format", format);
-  if (format != "float" && format != "base64") {
-    fields.Fail("encoding_format", "encoding_format: expected \"float\" or \"base64\"");
-  }
-  if (!fields.ok()) return tl::unexpected(fields.error());
-  base64_ = format == "base64";
+  const auto asked = ParseEmbeddingsRequest(*body);
+  if (!asked) return tl::unexpected(asked.error());
+  model_ = asked->model;
+  base64_ = asked->base64;
   const auto adapter = ChooseAdapter(host_, model_, {});
   if (!adapter) return tl::unexpected(adapter.error());
   adapter_ = *adapter;
   if (adapter_ > 0) exchange_->record().adapter = model_;
-  const auto texts = ParseInputs(*body);
-  if (!texts) return tl::unexpected(texts.error());
-  for (const PromptText& text : *texts) {
+  for (const PromptText& text : asked->inputs) {
     auto request = RenderPrompt(host_, text);
     if (!request) return tl::unexpected(request.error());
     if (static_cast<int64_t>(request->prompt.size()) > host_.model.context) {

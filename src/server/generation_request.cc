@@ -150,8 +150,9 @@ bool ReadIds(const nlohmann::json& array, std::vector<int32_t>& ids) {
 void ReadPrompts(JsonFields& fields, const char* name, std::vector<PromptText>& prompts) {
   const nlohmann::json* prompt = fields.Find(name);
   const auto fault = [&] {
-    fields.Fail("prompt",
-                "prompt: expected a string, an array of token ids, or an array of either");
+    fields.Fail(name, fmt::format("{}: expected a string, an array of token ids, or an array of "
+                                  "either",
+                                  name));
   };
   if (prompt == nullptr) return fault();
   const auto add = [&](const nlohmann::json& one) {
@@ -269,13 +270,20 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body) {
   return Finish(fields, std::move(request));
 }
 
-ApiResult<std::vector<PromptText>> ParseInputs(const nlohmann::json& body) {
+ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(const nlohmann::json& body) {
   JsonFields fields(body);
-  std::vector<PromptText> inputs;
-  ReadPrompts(fields, "input", inputs);
+  EmbeddingsRequest request;
+  std::string format = "float";
+  fields.Text("model", request.model);
+  fields.Text("encoding_format", format);
+  if (format != "float" && format != "base64") {
+    fields.Fail("encoding_format", "encoding_format: expected \"float\" or \"base64\"");
+  }
+  request.base64 = format == "base64";
+  ReadPrompts(fields, "input", request.inputs);
   fields.Refuse("dimensions", "vectors have the model's width");
   if (!fields.ok()) return tl::unexpected(fields.error());
-  return inputs;
+  return request;
 }
 
 namespace {

@@ -58,8 +58,13 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body);
 /// OpenAI's /v1/responses, text alone; nothing is stored.
 ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body);
 
-/// The prompts of /v1/embeddings, under "input".
-ApiResult<std::vector<PromptText>> ParseInputs(const nlohmann::json& body);
+struct EmbeddingsRequest {
+  std::string model;  // empty: the one there is
+  bool base64 = false;
+  std::vector<PromptText> inputs;  // not empty
+};
+/// OpenAI's /v1/embeddings.
+ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(const nlohmann::json& body);
 
 /// The "messages" of a body alone.
 ApiResult<GenerationRequest> ParseMessages(const nlohmann::json& body);
