@@ -305,6 +305,8 @@ void Add_serve(CLI::App& app) {
                       "Chat format instead of the model's own");
   command->add_option("--log", flags->log,
                       "Access log, JSON lines: a file, - for standard error, or off");
+  command->add_flag("--log-texts", flags->serve.log_texts,
+                    "The log has prompts and answers too: whoever reads it reads them");
   AddAccessFlags(*command, *flags);
   AddLimitFlags(*command, *flags);
   OnRun(command, [flags] { return Serve(*flags); });

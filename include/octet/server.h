@@ -45,8 +45,9 @@ struct ServeOptions {
   int64_t max_body_bytes = 4 << 20;
   int64_t max_connections = 1024;
   int64_t request_timeout_s = 0;  // an answer ends here, whatever it has; 0: never
-  /// Gets a line of JSON for every request; never prompts or answers. May be empty.
+  /// Gets a line of JSON for every request; prompts and answers only with log_texts. May be empty.
   std::function<void(std::string_view line)> access_log = {};
+  bool log_texts = false;
 };
 
 /// A running server, on threads of its own.

@@ -124,6 +124,7 @@ Status Server::Impl::Open(const ServeOptions& options) {
     OCTET_ASSIGN(books, Bookkeeper::Open(options.accounts));
     host->books = books.get();
   }
+  host->log_texts = options.log_texts;
   host->needs_key = !options.api_keys.empty() || (books && !options.allow_open);
   auto handle = [host = host.get(), this](const std::shared_ptr<Exchange>& exchange) {
     host->connections = http->connections();

@@ -47,6 +47,8 @@ std::string AccessLogLine(const HttpRequest& request, const RequestRecord& recor
   }
   if (record.first_token_s >= 0) line["first_token_s"] = Rounded(record.first_token_s);
   if (!record.finish.empty()) line["finish"] = record.finish;
+  if (!record.prompts.empty()) line["prompts"] = record.prompts;
+  if (!record.answers.empty()) line["answers"] = record.answers;
   return Dump(line);
 }
 

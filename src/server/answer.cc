@@ -57,4 +57,10 @@ std::string TokenText(const Tokenizer& tokenizer, int32_t id) {
   return std::string(tokenizer.TokenBytes(id));
 }
 
+std::string TextOf(const Tokenizer& tokenizer, std::span<const int32_t> ids) {
+  std::string text;
+  for (const int32_t id : ids) text += TokenText(tokenizer, id);
+  return text;
+}
+
 }  // namespace octet

@@ -31,6 +31,7 @@ struct Choice {
   int32_t index = 0;
   int32_t prompt = 0;               // of the answer's prompts
   std::string text;                 // without the tools' calls
+  std::string said;                 // with them, where texts are logged
   ToolCallReader tools;             // where the answer may call some
   std::vector<Piece> pieces;        // where log-probabilities or a trace are wanted
   std::vector<PromptToken> judged;  // of the prompt's tokens after the first, as Event::prompt
@@ -98,5 +99,7 @@ void AppendJsonText(std::string_view text, std::string& out);
 nlohmann::ordered_json UsageJson(const Answer& answer);
 /// The bytes a token adds to text; a control token's name.
 std::string TokenText(const Tokenizer& tokenizer, int32_t id);
+/// Of several, one after another: what the model reads.
+std::string TextOf(const Tokenizer& tokenizer, std::span<const int32_t> ids);
 
 }  // namespace octet

@@ -84,6 +84,8 @@ ApiResult<void> EmbeddingJob::Read() {
                                                  host_.model.context, request->prompt.size()),
                                      "input", "context_length_exceeded"});
     }
+    if (host_.log_texts)
+      exchange_->record().prompts.push_back(TextOf(host_.tokenizer, request->prompt));
     exchange_->record().prompt_tokens += static_cast<int64_t>(request->prompt.size());
     inputs_.push_back(std::move(request->prompt));
   }

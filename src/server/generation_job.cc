@@ -42,6 +42,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   void Finish(std::string out);
   void Refuse(const ApiError& error);
   void Cancel();
+  void LogAnswers();
 
   Host& host_;
   std::shared_ptr<Exchange> exchange_;
@@ -133,6 +134,10 @@ ApiResult<void> GenerationJob::Prepare(GenerationRequest request, std::vector<Re
       answer_.choices.push_back(std::move(choice));
     }
   }
+  if (host_.log_texts) {
+    for (const Request& prompt : prompts)
+      exchange_->record().prompts.push_back(TextOf(host_.tokenizer, prompt.prompt));
+  }
   answer_.request = std::move(request);
   exchange_->record().prompt_tokens = answer_.PromptTokens();
   return {};
@@ -209,6 +214,7 @@ void GenerationJob::Hear(size_t index, const Event& event) {
     if (event.finish) choice.tools.Flush(piece.text);
   }
   choice.text += piece.text;
+  if (host_.log_texts) choice.said += event.text;
   if (event.token >= 0) {
     const double waited = std::chrono::duration<double>(event.at - last_token_[index]).count();
     ++exchange_->record().completion_tokens;
@@ -261,6 +267,7 @@ void GenerationJob::Finish(std::string out) {
                    "banned by logit_bias"});
   }
   RequestRecord& record = exchange_->record();
+  LogAnswers();
   record.cached_tokens = answer_.CachedTokens();
   record.completion_tokens = answer_.CompletionTokens();
   record.finish = FinishReasonName(*answer_.choices.front().finish);
@@ -285,9 +292,15 @@ void GenerationJob::Refuse(const ApiError& error) {
   exchange_->EndStream(out);
 }
 
+void GenerationJob::LogAnswers() {
+  if (!host_.log_texts) return;
+  for (const Choice& choice : answer_.choices) exchange_->record().answers.push_back(choice.said);
+}
+
 void GenerationJob::Cancel() {
   if (over_) return;
   over_ = true;
+  LogAnswers();
   exchange_->record().completion_tokens = answer_.CompletionTokens();
   if (open_ == 0) return;
   for (const uint64_t id : engine_ids_) host_.engine.Cancel(id);

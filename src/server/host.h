@@ -45,6 +45,7 @@ struct Host {
   int64_t connections = 0;
   Bookkeeper* books = nullptr;  // null: no accounts
   bool needs_key = false;
+  bool log_texts = false;  // prompts and answers are put into records
 };
 
 /// 404 when `name` is neither empty nor one of the model's or of an adapter.

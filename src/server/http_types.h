@@ -47,6 +47,8 @@ struct RequestRecord {
   double first_token_s = -1;  // from the request's arrival; negative: none
   std::string finish;
   bool failed = false;  // after the stream began
+  /// Where the operator wants them logged: as the model read them, and said.
+  std::vector<std::string> prompts = {}, answers = {};
 };
 
 /// One request being answered. Used on the server's thread alone; may outlive the connection, and

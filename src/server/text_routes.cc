@@ -86,9 +86,7 @@ ApiResult<Json> ApplyTemplate(const Host& host, const nlohmann::json& body) {
   if (!request) return tl::unexpected(request.error());
   auto rendered = RenderMessages(host, *request);
   if (!rendered) return tl::unexpected(rendered.error());
-  std::string prompt;
-  for (const int32_t id : rendered->prompt) prompt += TokenText(host.tokenizer, id);
-  return Json{{"prompt", prompt},
+  return Json{{"prompt", TextOf(host.tokenizer, rendered->prompt)},
               {"tokens", rendered->prompt},
               {"format", ChatFormatName(host.chat_format)}};
 }

@@ -76,6 +76,39 @@ std::string Expected(LanguageModel& model, const json& request) {
   return model.Generate(request["prompt"].get<std::string>(), options)->text;
 }
 
+TEST(Server, LogsTextsOnlyWhereItIsAskedTo) {
+  for (const bool asked : {false, true}) {
+    ServeOptions options;
+    options.log_texts = asked;
+    std::mutex mutex;
+    std::vector<json> lines;
+    options.access_log = [&](std::string_view line) {
+      const std::lock_guard lock(mutex);
+      lines.push_back(json::parse(line));
+    };
+    {
+      const auto server = StartServer(options);
+      json request = Completion(0, 6);
+      request["n"] = 2;
+      for (const bool stream : {false, true}) {
+        request["stream"] = stream;
+        EXPECT_EQ(testing::Post(server->port(), "/v1/completions", request.dump()).status, 200);
+      }
+      EXPECT_EQ(testing::Post(server->port(), "/v1/embeddings", R"({"input": "Lily"})").status,
+                200);
+    }
+    ASSERT_EQ(lines.size(), 3u);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(lines[i].contains("prompts"), asked);
+      EXPECT_EQ(lines[i].contains("answers"), asked);
+      if (!asked) continue;
+      EXPECT_EQ(lines[i]["prompts"], json({"<s> Once upon a time"}));
+      EXPECT_EQ(lines[i]["answers"], json({", there was a little g", ", there was a little g"}));
+    }
+    EXPECT_EQ(lines[2].value("prompts", json()), asked ? json({"<s> Lily"}) : json());
+  }
+}
+
 TEST(Server, GivesTheTextsOfTheLibraryAmong31OthersWithAnyParallel) {
   LoadOptions load;
   load.model = testing::SmallModelPath();
