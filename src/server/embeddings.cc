@@ -52,6 +52,8 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
  private:
   void Hear(Result<std::vector<float>> vector);
   void Respond();
+  /// Of the model or the adapter that answers.
+  const std::string& ModelName() const { return AnsweringName(host_.model, adapter_); }
   void Refuse(const ApiError& error) { exchange_->Respond(ErrorResponse(error)); }
 
   Host& host_;
@@ -70,10 +72,10 @@ ApiResult<void> EmbeddingJob::Read() {
   if (!asked) return tl::unexpected(asked.error());
   model_ = asked->model;
   base64_ = asked->base64;
-  const auto adapter = ChooseAdapter(host_, model_, {});
+  const auto adapter = ChooseAdapter(host_, model_, asked->adapter);
   if (!adapter) return tl::unexpected(adapter.error());
   adapter_ = *adapter;
-  if (adapter_ > 0) exchange_->record().adapter = model_;
+  if (adapter_ > 0) exchange_->record().adapter = ModelName();
   for (const PromptText& text : asked->inputs) {
     auto request = RenderPrompt(host_, text);
     if (!request) return tl::unexpected(request.error());
@@ -89,8 +91,7 @@ ApiResult<void> EmbeddingJob::Read() {
     exchange_->record().prompt_tokens += static_cast<int64_t>(request->prompt.size());
     inputs_.push_back(std::move(request->prompt));
   }
-  const std::string& priced = adapter_ > 0 ? model_ : host_.model.names.front();
-  const Wish wish{priced, exchange_->record().prompt_tokens};
+  const Wish wish{ModelName(), exchange_->record().prompt_tokens};
   if (auto admitted = AccountFor(host_, exchange_, wish); !admitted) {
     return tl::unexpected(admitted.error());
   }
@@ -131,7 +132,7 @@ void EmbeddingJob::Respond() {
   HttpResponse response;
   response.body = Dump({{"object", "list"},
                         {"data", std::move(data)},
-                        {"model", model_.empty() ? host_.model.names.front() : model_},
+                        {"model", model_.empty() ? ModelName() : model_},
                         {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}}) +
                   "\n";
   exchange_->Respond(std::move(response));

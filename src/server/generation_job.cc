@@ -33,10 +33,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   ApiResult<void> Admit();
   ApiResult<void> Submit(const std::vector<Request>& prompts);
   /// Of the model or the adapter that answers.
-  const std::string& ModelName() const {
-    return adapter_ == 0 ? host_.model.names.front()
-                         : host_.model.adapters[static_cast<size_t>(adapter_) - 1];
-  }
+  const std::string& ModelName() const { return AnsweringName(host_.model, adapter_); }
   void HearAll(size_t choice, std::vector<Event>& events);
   void Hear(size_t choice, const Event& event);
   void Finish(std::string out);

@@ -252,6 +252,7 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body) {
   if (!request.max_tokens) fields.Fail("max_tokens", "max_tokens: Field required");
   fields.Texts("stop_sequences", request.stop, kMostStops);
   fields.Bool("stream", request.stream);
+  ReadOctetWishes(fields, request);
   // An answer's beginning may stand at the end of the messages.
   nlohmann::json with_prefix = body;
   auto& messages = with_prefix["messages"];
@@ -281,6 +282,11 @@ ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(const nlohmann::json& body) 
   }
   request.base64 = format == "base64";
   ReadPrompts(fields, "input", request.inputs);
+  GenerationRequest wishes;
+  ReadOctetWishes(fields, wishes);
+  request.adapter = wishes.adapter;
+  if (wishes.expert_top_k > 0 || !wishes.masked_experts.empty())
+    fields.Fail("octet", "octet: embeddings have an adapter alone");
   fields.Refuse("dimensions", "vectors have the model's width");
   if (!fields.ok()) return tl::unexpected(fields.error());
   return request;
@@ -322,6 +328,7 @@ ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body) {
   ReadSampling(fields, request);
   ReadMaxTokens(fields, "max_output_tokens", request);
   fields.Bool("stream", request.stream);
+  ReadOctetWishes(fields, request);
   fields.Refuse("previous_response_id", "answers are not stored; send the whole conversation");
   fields.Refuse("conversation", "conversations are not stored; send the whole one");
   fields.Refuse("background", "answers are given while the client waits");

@@ -59,7 +59,8 @@ ApiResult<GenerationRequest> ParseMessagesRequest(const nlohmann::json& body);
 ApiResult<GenerationRequest> ParseResponsesRequest(const nlohmann::json& body);
 
 struct EmbeddingsRequest {
-  std::string model;  // empty: the one there is
+  std::string model;    // empty: the one there is
+  std::string adapter;  // "octet.adapter"
   bool base64 = false;
   std::vector<PromptText> inputs;  // not empty
 };

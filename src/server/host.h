@@ -28,6 +28,11 @@ struct ServedModel {
   int64_t parameters = 0;
 };
 
+/// Of the model, or of its adapter of this number.
+inline const std::string& AnsweringName(const ServedModel& model, int32_t adapter) {
+  return adapter == 0 ? model.names.front() : model.adapters[static_cast<size_t>(adapter) - 1];
+}
+
 struct Host {
   EngineService& engine;
   const Tokenizer& tokenizer;

@@ -125,6 +125,12 @@ void ReadOctetFields(JsonFields& fields, GenerationRequest& request) {
   if (!inner.ok()) fields.Fail("octet." + inner.error().param, "octet." + inner.error().message);
 }
 
+void ReadOctetWishes(JsonFields& fields, GenerationRequest& request) {
+  ReadOctetFields(fields, request);
+  if (request.trace != RoutingTrace::kNone)
+    fields.Fail("octet.trace", "octet.trace: chats and completions alone show traces");
+}
+
 Json PieceExtras(const Piece& piece) {
   return {{"token", piece.token}, {"routing", RoutingJson(piece.routing)}};
 }

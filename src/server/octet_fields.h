@@ -9,6 +9,9 @@ namespace octet {
 /// The object "octet" of a request; a field it does not know is a fault.
 void ReadOctetFields(JsonFields& fields, GenerationRequest& request);
 
+/// The same in interfaces whose answers have no place for a trace: that is refused.
+void ReadOctetWishes(JsonFields& fields, GenerationRequest& request);
+
 /// What the engine is to do about experts, for a model of so many layers and experts.
 ApiResult<ExpertControls> ControlsOf(const GenerationRequest& request, int64_t n_layers,
                                      int64_t n_experts);

@@ -88,6 +88,7 @@ test("openapi: messages and their count", async () => {
   const tools = [{ name: "weather", input_schema: parameters }];
   const plain = { messages, max_tokens: 5 };
   await ask("/v1/messages", plain);
+  await ask("/v1/messages", { ...plain, octet: { top_k: 1 } });
   await ask("/v1/messages", { ...plain, max_tokens: 200, tools, tool_choice: { type: "any" } });
   const { input_tokens: few } = await ask("/v1/messages/count_tokens", { messages });
   const { input_tokens: many } = await ask("/v1/messages/count_tokens", { messages, tools });
@@ -97,6 +98,7 @@ test("openapi: messages and their count", async () => {
 
 test("openapi: responses, embeddings, tokens", async () => {
   await ask("/v1/responses", { input: "Once", max_output_tokens: 5 });
+  await ask("/v1/responses", { input: "Once", max_output_tokens: 5, octet: { masked_experts: [0] } });
   const tools = [{ type: "function", name: "weather", parameters }];
   await ask("/v1/responses", { input: "Once", max_output_tokens: 200, tools, tool_choice: "required" });
   await ask("/v1/responses", {}, { status: 400 });

@@ -112,6 +112,17 @@ TEST_F(ServedAdapters, AreModelsOfEveryInterface) {
       answers.push_back(answer.dump());
     }
     EXPECT_NE(answers[0], answers[1]) << path;
+    request["model"] = models[0]["id"];
+    request["octet"] = {{"adapter", "a1"}};
+    json by_field = json::parse(Post(server->port(), path, request.dump()).body);
+    for (const char* part : {"choices", "content", "data"}) {
+      if (!by_field.contains(part)) continue;
+      for (json& choice : by_field[part]) choice.erase("octet");
+      EXPECT_EQ(by_field[part], json::parse(answers[1])[part]) << path;
+    }
+    request["octet"] = {{"trace", true}};
+    const bool shown = std::string_view(path).ends_with("/completions");
+    EXPECT_EQ(Post(server->port(), path, request.dump()).status, shown ? 200 : 400) << path;
   };
   ask("/v1/chat/completions", {{"messages", messages}, {"max_tokens", 9}, {"temperature", 0}});
   ask("/v1/messages", {{"messages", messages}, {"max_tokens", 9}, {"temperature", 0}});
