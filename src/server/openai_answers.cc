@@ -57,17 +57,17 @@ class OpenAiAnswers : public AnswerForm {
   }
   /// Most of what a stream is: the chunk of a choice that gains text and nothing else, without a
   /// JSON object in between. The choice is `before`, the text, `after`.
-  void TextChunk(const Answer& answer, std::string_view text,
-                 std::pair<std::string_view, std::string_view> around, std::string& out) const {
+  void TextChunk(const Answer& answer, std::string_view before, std::string_view text,
+                 std::string_view after, std::string& out) const {
     out += R"(data: {"id":)";
     AppendJsonText(answer.id, out);
     fmt::format_to(std::back_inserter(out), R"(,"object":"{}","created":{},"model":)",
                    ObjectName(true), answer.created);
     AppendJsonText(answer.model, out);
     out += R"(,"choices":[)";
-    out += around.first;
+    out += before;
     AppendJsonText(text, out);
-    out += around.second;
+    out += after;
     out += answer.request.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
   }
   static bool IsTextAlone(const Answer& answer) {
@@ -114,7 +114,7 @@ class Chat : public OpenAiAnswers {
            std::string& out) const override {
     if (IsTextAlone(answer)) {
       const std::string before = fmt::format(R"({{"index":{},"delta":{{"content":)", c.index);
-      return TextChunk(answer, piece.text, {before, R"(},"logprobs":null,"finish_reason":null})"},
+      return TextChunk(answer, before, piece.text, R"(},"logprobs":null,"finish_reason":null})",
                        out);
     }
     Json delta = Delta(c, {{"content", piece.text}}, LogProbs(answer, {&piece, 1}), nullptr);
@@ -232,7 +232,7 @@ class Completion : public OpenAiAnswers {
     if (IsTextAlone(answer)) {
       const std::string after =
           fmt::format(R"(,"index":{},"logprobs":null,"finish_reason":null}})", c.index);
-      return TextChunk(answer, piece.text, {R"({"text":)", after}, out);
+      return TextChunk(answer, R"({"text":)", piece.text, after, out);
     }
     TokenLists lists;
     AddTokens({&piece, 1}, Echo(answer, c).size() + c.text.size() - piece.text.size(), lists);
