@@ -3,6 +3,7 @@
 //   train_step [--dim N] [--layers N] [--heads N] [--kv-heads N] [--ffn N] [--experts N] [--vocab
 //   N]
 //              [--batch N] [--context N] [--steps N] [--threads N] [--precision f32|bf16]
+//              [--optimizer adamw|muon]
 // The peaks of the machine are measured between steps: neighbours move both. Medians count.
 #include <fmt/core.h>
 
@@ -17,9 +18,9 @@
 #include "cpu/isa.h"
 #include "model/model_tiles.h"
 #include "perf/limits.h"
-#include "train/adamw.h"
 #include "train/initial.h"
 #include "train/learner.h"
+#include "train/optimizer.h"
 #include "train/trained_model.h"
 
 namespace octet {
@@ -81,7 +82,7 @@ TrainBatch RandomBatch(const ModelConfig& c, int64_t sequences, uint64_t step) {
 
 class Runner {
  public:
-  Runner(const ModelConfig& c, int threads, bool bf16, int64_t sequences)
+  Runner(const ModelConfig& c, int threads, bool bf16, int64_t sequences, bool muon)
       : pool_(threads),
         kernels_(SelectKernels(Must(SelectIsaFromEnvironment()))),
         context_{pool_, kernels_, arena_, bf16 ? Arithmetic::kBf16 : Arithmetic::kFloat32},
@@ -89,7 +90,7 @@ class Runner {
         tiles_(bf16 ? Must(ModelTiles::Create(*trained_.model)) : nullptr),
         learner_(*trained_.model, trained_.gradients, {.router = {.balance = 0.01, .z = 0.001}},
                  context_),
-        optimizer_(Must(AdamW::Create(trained_.tensors, {}))),
+        optimizer_(Must(Optimizer::Create(trained_.tensors, {.muon = muon}))),
         sequences_(sequences) {
     if (tiles_ != nullptr) tiles_->Refresh(context_);
   }
@@ -120,7 +121,7 @@ class Runner {
   TrainedModel trained_;
   std::unique_ptr<ModelTiles> tiles_;
   Learner learner_;
-  AdamW optimizer_;
+  Optimizer optimizer_;
   int64_t sequences_;
   double loss_ = 0, update_s_ = 0;
 };
@@ -131,7 +132,8 @@ int Main(int argc, char** argv) {
   const ModelConfig c = ConfigOf(flags);
   const int64_t sequences = flags.Int("--batch", 4), steps = flags.Int("--steps", 5);
   const bool bf16 = flags.values["--precision"] != "f32";
-  Runner runner(c, static_cast<int>(flags.Int("--threads", 2)), bf16, sequences);
+  Runner runner(c, static_cast<int>(flags.Int("--threads", 2)), bf16, sequences,
+                flags.values["--optimizer"] == "muon");
   PeakLimit peaks = Must(PeakLimit::Create(runner.kernels(), runner.pool()));
   runner.Step(0);
   std::vector<double> step_s, update_s, registers, loads;

@@ -36,6 +36,7 @@ class Reporter {
         100 * u.peak_share * rate_ / u.tokens_per_s,
         HumanSeconds(a_step * static_cast<double>(u.steps - u.step)));
     if (!u.load.empty()) text += fmt::format("  balance {:.3f}", u.balance);
+    if (u.dropped > 0) text += fmt::format("  dropped {:.1f} %", 100 * u.dropped);
     if (u.accuracy > 0) text += fmt::format("  preferred {:.0f} %", 100 * u.accuracy);
     if (u.skipped) text += "  skipped: a gradient was not finite";
     fmt::print(stderr, "{}{}{}", terminal_ ? "\r\x1b[K" : "", text, line || !terminal_ ? "\n" : "");
@@ -180,6 +181,11 @@ void AddRouterFlags(CLI::App& command, TrainOptions& o) {
       .add_option("--balance-bias", o.balance_bias,
                   "Step of the biases that balance experts without a loss; 0: none")
       ->group(group);
+  command
+      .add_option(
+          "--capacity-factor", o.capacity_factor,
+          "An expert takes this times an even share of a batch, the rest is dropped; 0: all")
+      ->group(group);
   command.add_option("--router-z", o.router_z, "Coefficient of the router's z-loss")->group(group);
   command.add_option("--router-rate", o.router_rate, "The router's learning rate, as a multiple")
       ->group(group);
@@ -199,6 +205,9 @@ void AddOptimiserFlags(CLI::App& command, TrainOptions& o) {
   command.add_option("--warmup", o.warmup, "Updates to the peak")->group(group);
   command.add_option("--decay-steps", o.decay_steps, "wsd: updates from the peak to the end")
       ->group(group);
+  command.add_option("--optimizer", o.optimizer, "adamw, or muon for the matrices of layers")
+      ->group(group);
+  command.add_option("--momentum", o.momentum, "Muon: the momentum's decay")->group(group);
   command.add_option("--beta1", o.beta1, "AdamW: first moment's decay")->group(group);
   command.add_option("--beta2", o.beta2, "AdamW: second moment's decay")->group(group);
   command.add_option("--eps", o.eps, "AdamW: added to the root of the second moment")->group(group);

@@ -56,6 +56,9 @@ struct TrainOptions {
   /// Above 0: after every update each router's bias moves so much towards even loads, and the
   /// choice of experts goes by it (loss-free balancing; then `balance` is best 0).
   double balance_bias = 0;
+  /// Above 0: an expert takes this times an even share of a micro-batch's choices, and the choices
+  /// with the smallest weights beyond that go nowhere. Losses that are measured take all.
+  double capacity_factor = 0;
   bool balance_per_layer = false;  // instead of pooled over layers as Hugging Face does
 
   int64_t steps = 1000;                   // updates in the whole run
@@ -65,6 +68,10 @@ struct TrainOptions {
   std::string schedule = "cosine";        // constant, linear, cosine, wsd
   double rate = 1e-3, final_rate = 0.1;   // the peak; the end, as a fraction of it
   int64_t warmup = 100, decay_steps = 0;  // updates; the latter for wsd
+  /// "adamw"; or "muon" for the matrices of layers, each expert's by itself, and AdamW for
+  /// embedding, head, routers and norms. Not for adapters.
+  std::string optimizer = "adamw";
+  double momentum = 0.95;  // Muon's
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   double router_rate = 1;  // of the peak
   double clip = 1;
@@ -109,6 +116,7 @@ struct TrainUpdate {
   int64_t step = 0, steps = 0;
   double loss = 0, balance = 0, router_z = 0, accuracy = 0;
   double rate = 0, grad_norm = 0;
+  double dropped = 0;    // share of choices beyond the experts' capacity
   bool skipped = false;  // gradients were not finite
   int64_t tokens = 0;
   double seconds = 0, tokens_per_s = 0;

@@ -86,6 +86,7 @@ Status CheckOptions(const TrainOptions& o) {
                          {"decay-steps", static_cast<double>(o.decay_steps), 0},
                          {"held-out", static_cast<double>(o.held_out), 0},
                          {"weight-decay", o.weight_decay, 0},
+                         {"capacity-factor", o.capacity_factor, 0},
                          {"save-every", static_cast<double>(o.save_every), 0},
                          {"held-out-every", static_cast<double>(o.held_out_every), 0},
                          {"sample-every", static_cast<double>(o.sample_every), 0},
@@ -96,12 +97,19 @@ Status CheckOptions(const TrainOptions& o) {
                  l.least);
     }
   }
-  const bool betas =
-      o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.average >= 0 && o.average < 1;
-  if (!betas) {
+  for (const double decay : {o.beta1, o.beta2, o.average, o.momentum}) {
+    if (decay >= 0 && decay < 1) continue;
     return Err(ErrorCode::kInvalidArgument,
-               "beta1 {}, beta2 {} and average {} must be at least 0 and below 1", o.beta1, o.beta2,
-               o.average);
+               "beta1 {}, beta2 {}, average {} and momentum {} must be at least 0 and below 1",
+               o.beta1, o.beta2, o.average, o.momentum);
+  }
+  if (o.optimizer != "adamw" && o.optimizer != "muon") {
+    return Err(ErrorCode::kInvalidArgument, "optimizer \"{}\" is not one of adamw, muon",
+               o.optimizer);
+  }
+  if (o.optimizer == "muon" && o.lora_rank > 0) {
+    return Err(ErrorCode::kInvalidArgument,
+               "muon is for the matrices of a model; adapters are trained with adamw");
   }
   if (o.output.empty())
     return Err(ErrorCode::kInvalidArgument, "output is missing: the folder of the run");
@@ -207,6 +215,7 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
   add("seed", o.seed);
   add("objective", o.objective);
   if (o.lora_rank > 0) add("lora-rank", o.lora_rank);
+  if (o.optimizer != "adamw") add("optimizer", o.optimizer);
   add("context", o.context);
   add("batch-tokens", o.batch_tokens);
   add("accumulate", o.accumulate);
@@ -234,11 +243,14 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
                          .lambda = o.lambda};
   t.learner.router = {.balance = o.balance, .z = o.router_z, .pooled = !o.balance_per_layer};
   t.learner.recompute = o.recompute ? Recompute::kLayers : Recompute::kNone;
-  t.adamw = {.beta1 = o.beta1,
-             .beta2 = o.beta2,
-             .eps = o.eps,
-             .weight_decay = o.weight_decay,
-             .router_rate = o.router_rate};
+  t.learner.capacity_factor = o.capacity_factor;
+  t.optimizer = {.adamw = {.beta1 = o.beta1,
+                           .beta2 = o.beta2,
+                           .eps = o.eps,
+                           .weight_decay = o.weight_decay,
+                           .router_rate = o.router_rate},
+                 .muon = o.optimizer == "muon",
+                 .momentum = o.momentum};
   OCTET_ASSIGN(t.schedule.kind, ParseSchedule(o.schedule));
   t.schedule.peak = o.rate;
   t.schedule.final_fraction = o.final_rate;

@@ -19,6 +19,7 @@ ordered_json LineOf(const TrainUpdate& u) {
                        {"tokens", u.tokens},  {"tokens_per_s", u.tokens_per_s},
                        {"seconds", u.seconds}};
   if (u.peak_share > 0) line["peak_share"] = u.peak_share;
+  if (u.dropped > 0) line["dropped"] = u.dropped;
   if (u.skipped) line["skipped"] = true;
   if (!u.warning.empty()) line["warning"] = u.warning;
   if (!u.load.empty()) {
@@ -41,7 +42,7 @@ ordered_json LineOf(const TrainUpdate& u) {
 std::vector<Scalar> ScalarsOf(const ordered_json& line) {
   std::vector<Scalar> scalars;
   for (const char* name : {"loss", "rate", "grad_norm", "tokens_per_s", "peak_share", "balance",
-                           "router_z", "accuracy"}) {
+                           "router_z", "dropped", "accuracy"}) {
     if (line.contains(name)) scalars.push_back({std::string("train/") + name, line[name]});
   }
   if (line.contains("held_out")) {
@@ -140,6 +141,7 @@ TrainUpdate ToUpdate(const UpdateReport& r, int64_t steps, const std::vector<std
   u.accuracy = r.accuracy;
   u.rate = r.rate;
   u.grad_norm = r.grad_norm;
+  u.dropped = r.dropped;
   u.skipped = r.skipped;
   u.tokens = r.tokens;
   u.seconds = r.seconds;

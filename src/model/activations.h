@@ -30,6 +30,7 @@ struct LayerActs {
   View<float, 2> router_logits;  // [T, E]
   View<int32_t, 2> experts;      // [T, k]
   View<float, 2> gate_weights;   // [T, k]
+  int64_t capacity = 0;          // choices an expert takes, in training; 0: all
   ExpertActs expert;
   View<float, 2> ffn_out;  // [T, d_model] before the residual
   TileActs tiles;

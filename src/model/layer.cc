@@ -67,8 +67,8 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   if (step.observer != nullptr)
     step.observer->OnRouting(step.layer, acts.experts, acts.gate_weights);
 
-  ExpertPlan plan =
-      MakeExpertPlan(acts.experts, acts.gate_weights, step.config.n_experts, context.scratch);
+  ExpertPlan plan = MakeExpertPlan(acts.experts, acts.gate_weights, step.config.n_experts,
+                                   context.scratch, acts.capacity);
   plan.adapter = BySlot(step.adapters, plan, context.scratch);
   ExpertFfn(acts.ffn_in, weights.experts, plan, acts.expert, acts.ffn_out, context);
   if (step.observer == nullptr) return;

@@ -53,8 +53,8 @@ void FeedForwardBackward(const LayerGradTask& task, View<float, 2> d_h, Context&
                               task.grads.experts,   acts.ffn_in};
   if (c.is_moe()) {
     auto d_weights = context.scratch.Matrix<float>(rows, c.n_experts_per_token);
-    const ExpertPlan plan =
-        MakeExpertPlan(acts.experts, acts.gate_weights, c.n_experts, context.scratch);
+    const ExpertPlan plan = MakeExpertPlan(acts.experts, acts.gate_weights, c.n_experts,
+                                           context.scratch, acts.capacity);
     ExpertFfnGrad(ffn, plan, d_weights, context);
     RouterBackward(task, d_weights, d_x, context);
   } else {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "ops/expert_plan.h"
 #include "ops/tiles.h"
 
 namespace octet {
@@ -48,6 +49,11 @@ void Tape::Begin(const Batch& batch) {
     acts_.push_back(acts_[0]);  // the same memory, except for what the router's losses read
     acts_.back().router_logits = arena_.Matrix<float>(rows, config_.n_experts);
     acts_.back().experts = arena_.Matrix<int32_t>(rows, config_.n_experts_per_token);
+  }
+  for (LayerActs& acts : acts_) {
+    if (!config_.is_moe()) break;
+    acts.capacity =
+        ExpertCapacity(capacity_factor_, rows, config_.n_experts_per_token, config_.n_experts);
   }
   MakeSegments(batch);
 }

@@ -31,6 +31,8 @@ class Tape final : public KvSource {
  public:
   Tape(const ModelConfig& config, Recompute recompute) : config_(config), recompute_(recompute) {}
 
+  /// From the next batch on an expert takes ExpertCapacity(factor, …) choices at most; 0: all.
+  void LimitExperts(double factor) { capacity_factor_ = factor; }
   /// Makes room for a batch and forgets the one before.
   void Begin(const Batch& batch);
   KvView KvOf(int32_t sequence, int32_t layer) override;
@@ -60,6 +62,7 @@ class Tape final : public KvSource {
 
   ModelConfig config_;
   Recompute recompute_;
+  double capacity_factor_ = 0;
   Arena arena_;
   std::optional<Arena::Scope> scope_;
   std::vector<View<float, 2>> residual_;  // [n_layers + 1]

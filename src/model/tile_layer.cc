@@ -133,11 +133,13 @@ void Combine(const Pass& pass, const ExpertPlan& plan, View<const float, 2> y, V
     float* weight = weights + t * (k + 1);
     of_row[0] = pass.acts.tiles.h_mid[t].data;
     weight[0] = 1;
+    int64_t n = 1;
     for (int64_t j = 0; j < k; ++j) {
-      of_row[j + 1] = y[plan.slot_of[t][j]].data;
-      weight[j + 1] = plan.weight[t][j];
+      if (plan.slot_of[t][j] < 0) continue;
+      of_row[n] = y[plan.slot_of[t][j]].data;
+      weight[n++] = plan.weight[t][j];
     }
-    context.kernels.sum->sum({h[t].data, false, of_row, weight, k + 1, d});
+    context.kernels.sum->sum({h[t].data, false, of_row, weight, n, d});
   });
 }
 
@@ -157,7 +159,7 @@ bool CanTileLayer(const LayerWeights& w, std::span<const AttentionSegment> segme
 ExpertPlan MakeLayerPlan(const ModelConfig& config, const LayerActs& acts, int64_t rows,
                          Arena& arena) {
   if (config.is_moe())
-    return MakeExpertPlan(acts.experts, acts.gate_weights, config.n_experts, arena);
+    return MakeExpertPlan(acts.experts, acts.gate_weights, config.n_experts, arena, acts.capacity);
   auto* all = arena.Allocate<int32_t>(rows);
   auto* offset = arena.Allocate<int32_t>(2);
   auto* weight = arena.Allocate<float>(rows);

@@ -100,8 +100,15 @@ void FeedForwardBackward(const Pass& pass, const Block& block, const Scratch& s)
   const View<const float, 2> h_mid = pass.task.acts.tiles.h_mid;
   for (int64_t r = 0; r < block.count; ++r) {
     const int64_t t = block.first + r;
-    for (int64_t j = 0; j < k; ++j) s.rows[j] = pass.d_slots[pass.plan.slot_of[t][j]].data;
-    pass.kernels.sum->sum({s.d_x + r * d, false, s.rows, s.ones, k, d});
+    int64_t n = 0;
+    for (int64_t j = 0; j < k; ++j) {
+      if (pass.plan.slot_of[t][j] >= 0) s.rows[n++] = pass.d_slots[pass.plan.slot_of[t][j]].data;
+    }
+    if (n == 0) {
+      std::fill_n(s.d_x + r * d, d, 0.0f);
+    } else {
+      pass.kernels.sum->sum({s.d_x + r * d, false, s.rows, s.ones, n, d});
+    }
   }
   const LayerWeights& weights = pass.task.weights;
   if (c.is_moe()) {

@@ -1,5 +1,6 @@
 #include "ops/expert_ffn.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ops/linear.h"
@@ -25,11 +26,21 @@ void Combine(View<const float, 2> y, const ExpertPlan& plan, View<float, 2> out,
   const Arena::Scope scope(context.scratch);
   const int64_t d = out.shape[1], k = plan.slot_of.shape[1];
   auto* rows = context.scratch.Allocate<const float*>(out.shape[0] * k);
+  auto* weights = context.scratch.Allocate<float>(out.shape[0] * k);
   ForEachRow(out.shape[0], d * k, context, [&](int64_t t) {
     const float** of_row = rows + t * k;
-    int64_t n = 0;  // choices are in order, those there are not at the end
-    for (; n < k && plan.slot_of[t][n] >= 0; ++n) of_row[n] = y[plan.slot_of[t][n]].data;
-    context.kernels.sum->sum({out[t].data, false, of_row, plan.weight[t].data, n, d});
+    float* weight = weights + t * k;
+    int64_t n = 0;
+    for (int64_t j = 0; j < k; ++j) {
+      if (plan.slot_of[t][j] < 0) continue;
+      of_row[n] = y[plan.slot_of[t][j]].data;
+      weight[n++] = plan.weight[t][j];
+    }
+    if (n == 0) {
+      std::fill_n(out[t].data, d, 0.0f);
+    } else {
+      context.kernels.sum->sum({out[t].data, false, of_row, weight, n, d});
+    }
   });
 }
 

@@ -1,5 +1,7 @@
 #include "ops/expert_ffn_grad.h"
 
+#include <algorithm>
+
 #include "ops/linear_grad.h"
 #include "ops/rows.h"
 #include "ops/swiglu_grad.h"
@@ -21,7 +23,9 @@ void GradCombine(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<flo
   ForEachRow(task.d_out.shape[0], 2 * d * k, context, [&](int64_t t) {
     for (int64_t j = 0; j < k; ++j) {
       double sum = 0;
-      context.kernels.dot->dot({task.d_out[t].data, task.acts.y[plan.slot_of[t][j]].data, d, &sum});
+      const int64_t slot = plan.slot_of[t][j];
+      if (slot >= 0)
+        context.kernels.dot->dot({task.d_out[t].data, task.acts.y[slot].data, d, &sum});
       d_weights[t][j] = static_cast<float>(sum);
     }
   });
@@ -32,9 +36,11 @@ void Scatter(const ExpertFfnGradTask& task, const ExpertPlan& plan, View<float, 
              Context& context) {
   const int64_t d = task.d_out.shape[1], k = plan.slot_of.shape[1];
   ForEachRow(task.d_out.shape[0], d * k, context, [&](int64_t t) {
-    for (int64_t j = 0; j < k; ++j)
-      ScaleRow(task.d_out[t].data, plan.weight[t][j], d, false, d_y[plan.slot_of[t][j]].data,
-               context);
+    for (int64_t j = 0; j < k; ++j) {
+      const int64_t slot = plan.slot_of[t][j];
+      if (slot < 0) continue;
+      ScaleRow(task.d_out[t].data, plan.weight[t][j], d, false, d_y[slot].data, context);
+    }
   });
 }
 
@@ -44,21 +50,27 @@ void GradGather(View<const float, 2> d_gathered, const ExpertPlan& plan, View<fl
   const int64_t d = d_x.shape[1], k = plan.slot_of.shape[1];
   ForEachRow(d_x.shape[0], d * k, context, [&](int64_t t) {
     float* sum = d_x[t].data;
+    bool any = false;
     for (int64_t j = 0; j < k; ++j) {
-      const float* row = d_gathered[plan.slot_of[t][j]].data;
-      ScaleRow(row, 1.0f, d, j > 0, sum, context);
+      const int64_t slot = plan.slot_of[t][j];
+      if (slot < 0) continue;
+      ScaleRow(d_gathered[slot].data, 1.0f, d, any, sum, context);
+      any = true;
     }
+    if (!any) std::fill_n(sum, d, 0.0f);
   });
 }
 
-/// From d_y [S, d_model] back to d_x [S, d_model] (which may be d_y) and the experts' weights.
+/// From d_y [S, d_model] (the groups' rows of it) back to d_x [S, d_model] (which may be d_y) and
+/// the experts' weights.
 void GradExperts(const ExpertFfnGradTask& task, std::span<const Group> groups,
                  View<const float, 2> x, View<const float, 2> d_y, View<float, 2> d_x,
                  Context& context) {
   const ExpertActs& acts = task.acts;
   const auto n = static_cast<int64_t>(groups.size());
-  auto d_hidden = context.scratch.Matrix<float>(acts.hidden.shape[0], acts.hidden.shape[1]);
-  auto d_up = context.scratch.Matrix<float>(acts.hidden.shape[0], acts.hidden.shape[1]);
+  const int64_t slots = groups.empty() ? 0 : groups.back().first + groups.back().count;
+  auto d_hidden = context.scratch.Matrix<float>(slots, acts.hidden.shape[1]);
+  auto d_up = context.scratch.Matrix<float>(slots, acts.hidden.shape[1]);
   auto* inputs = context.scratch.Allocate<LinearGradInputTask>(n);
   auto* weights = context.scratch.Allocate<LinearGradWeightTask>(2 * n);
   int64_t i = 0;
@@ -71,7 +83,7 @@ void GradExperts(const ExpertFfnGradTask& task, std::span<const Group> groups,
   }
   LinearGradInput({inputs, groups.size()}, context);
   LinearGradWeight({weights, groups.size()}, context);
-  SwiGluGrad({acts.gate, acts.up, d_hidden, d_hidden, d_up}, context);
+  SwiGluGrad({acts.gate.Rows(0, slots), acts.up.Rows(0, slots), d_hidden, d_hidden, d_up}, context);
 
   i = 0;
   for (const Group& g : groups) {

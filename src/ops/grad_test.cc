@@ -448,11 +448,17 @@ class ExpertFfnCase : public Grad {
   ExpertActs acts_;
 };
 
-TEST_F(ExpertFfnCase, InputGateWeightsAndEveryExpert) {
+/// With a capacity choices go nowhere, and some rows have none left.
+class ExpertFfnCapacity : public ExpertFfnCase, public ::testing::WithParamInterface<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Capacities, ExpertFfnCapacity, ::testing::Values(0, 9));
+
+TEST_P(ExpertFfnCapacity, InputGateWeightsAndEveryExpert) {
   Floats x = Random(kRows * kModel, 1), gate = Random(kRows * kChoices, 2);
   Floats c = Random(kRows * kModel, 3), out(x.size());
-  const ExpertPlan plan =
-      MakeExpertPlan(Matrix(chosen_, kChoices), Matrix(gate, kChoices), kExperts, arena_);
+  const ExpertPlan plan = MakeExpertPlan(Matrix(chosen_, kChoices), Matrix(gate, kChoices),
+                                         kExperts, arena_, GetParam());
+  const int64_t kept = plan.offset[kExperts];
+  EXPECT_EQ(kept, GetParam() == 0 ? kRows * kChoices : 4 * GetParam());
   auto f = [&] {
     ExpertFfn(Matrix(x, kModel), experts_, plan, acts_, Matrix(out, kModel), context_);
     Loss loss;
@@ -489,6 +495,12 @@ TEST_F(ExpertFfnCase, InputGateWeightsAndEveryExpert) {
     ExpectGradient(w2_[e], r.w[3 * e + 2], 0.01, 6, f);
   }
   EXPECT_EQ(r.w[3 * (kExperts - 1)], Floats(kHidden * kModel, 0.0f));
+  for (int64_t t = 0; t < kRows; ++t) {
+    for (int64_t j = 0; j < kChoices; ++j) {
+      const float d_gate = r.d_gate[static_cast<size_t>(t * kChoices + j)];
+      EXPECT_EQ(d_gate == 0, plan.slot_of[t][j] < 0);
+    }
+  }
 }
 
 TEST_F(ExpertFfnCase, DenseIsOneExpert) {

@@ -152,6 +152,22 @@ TEST_F(Ops, ExpertPlanIsASortOfTokenExpertPairs) {
   }
 }
 
+TEST_F(Ops, ExpertPlanDropsTheSmallestWeightsBeyondItsCapacity) {
+  const int32_t experts[] = {0, 1, 0, 2, 1, 0, 0, 1, 0, 2};  // five rows, two choices
+  const float weights[] = {0.5f, 0.5f, 0.9f, 0.1f, 0.6f, 0.4f, 0.5f, 0.5f, 0.7f, 0.3f};
+  EXPECT_EQ(ExpertCapacity(0.9, 5, 2, 3), 3);
+  EXPECT_EQ(ExpertCapacity(0, 5, 2, 3), 0);
+  const ExpertPlan plan =
+      MakeExpertPlan(MakeView(experts, 5, 2), MakeView(weights, 5, 2), 3, arena_, 3);
+  EXPECT_EQ(std::vector<int32_t>(plan.offset.begin(), plan.offset.end()),
+            (std::vector<int32_t>{0, 3, 6, 8}));
+  // Expert 0 is wanted by all: 0.9, 0.7 and the first of two 0.5 stay.
+  const std::vector<int32_t> slots(plan.slot_of.data, plan.slot_of.data + 10);
+  EXPECT_EQ(slots, (std::vector<int32_t>{0, 3, 1, 6, 4, -1, -1, 5, 2, 7}));
+  EXPECT_EQ(std::vector<int32_t>(plan.row_of_slot.data, plan.row_of_slot.data + 8),
+            (std::vector<int32_t>{0, 1, 4, 0, 2, 3, 1, 4}));
+}
+
 TEST_F(Ops, SwiGluMatchesTheDefinitionInDouble) {
   auto gate = Random(100, 6);
   const auto up = Random(100, 7), before = gate;

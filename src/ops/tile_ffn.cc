@@ -249,8 +249,9 @@ void TileFfnGrad(const TileFfnGradTask& task, const ExpertPlan& plan, View<float
   auto* slot_weight = arena.Allocate<float>(d_slots.shape[0]);
   auto* d_slot_weight = arena.Allocate<float>(d_slots.shape[0]);
   for (int64_t t = 0; t < plan.slot_of.shape[0]; ++t) {
-    for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j)
-      slot_weight[plan.slot_of[t][j]] = plan.weight[t][j];
+    for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j) {
+      if (plan.slot_of[t][j] >= 0) slot_weight[plan.slot_of[t][j]] = plan.weight[t][j];
+    }
   }
   const int64_t* first_tile = FirstTiles(plan, experts, arena);
   const int64_t depth = first_tile[experts] * kTileDepth;
@@ -278,8 +279,10 @@ void TileFfnGrad(const TileFfnGradTask& task, const ExpertPlan& plan, View<float
     GradBlock(pass, blocks[static_cast<size_t>(i)], scratch[worker]);
   });
   for (int64_t t = 0; t < plan.slot_of.shape[0]; ++t) {
-    for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j)
-      d_weights[t][j] = d_slot_weight[plan.slot_of[t][j]];
+    for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j) {
+      const int64_t slot = plan.slot_of[t][j];
+      d_weights[t][j] = slot < 0 ? 0 : d_slot_weight[slot];
+    }
   }
   GradWeights(pass, experts, context);
 }

@@ -23,6 +23,7 @@ struct AdamWOptions {
 
 class AdamW {
  public:
+  AdamW() = default;  // of no tensors
   /// Two floats a trained value. The tensors must outlive the optimiser.
   static Result<AdamW> Create(std::vector<TrainedTensor> tensors, const AdamWOptions& options);
 

@@ -1,8 +1,10 @@
 #include "train/learner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "model/backward.h"
+#include "ops/expert_plan.h"
 
 namespace octet {
 
@@ -18,10 +20,22 @@ LearnerValue Learner::Finish(const ObjectiveValue& objective, RouterStatistics r
   return value;
 }
 
+double Learner::DroppedShare(const RouterStatistics& routers) const {
+  const ModelConfig& c = model_.config();
+  const int64_t k = c.n_experts_per_token;
+  const int64_t capacity =
+      c.is_moe() ? ExpertCapacity(options_.capacity_factor, routers.rows, k, c.n_experts) : 0;
+  if (capacity == 0) return 0;
+  int64_t dropped = 0;
+  for (const int64_t load : routers.load) dropped += std::max<int64_t>(0, load - capacity);
+  return static_cast<double>(dropped) / static_cast<double>(routers.layers * routers.rows * k);
+}
+
 LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, double share,
                                  bool begins) {
   log_prob_.assign(batch.target_row.size(), 0.0f);
   d_log_prob_.assign(batch.target_row.size(), 0.0f);
+  tape_.LimitExperts(options_.capacity_factor);
   ForwardOnTape(model_, batch.batch(), tape_, context_);
   const bool tokens = options_.objective.kind == Objective::kTokens;
   // The coefficients of a mean over tokens do not depend on the probabilities: one pass through the
@@ -38,7 +52,11 @@ LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, dou
            log_prob_, context_);
   if (tokens)
     objective = EvaluateObjective(options_.objective, InputOf(batch, normaliser), d_log_prob_);
-  return Finish(objective, std::move(terms.statistics), share);
+  tape_.LimitExperts(0);
+  const double dropped = DroppedShare(terms.statistics);
+  LearnerValue value = Finish(objective, std::move(terms.statistics), share);
+  value.dropped = dropped;
+  return value;
 }
 
 LearnerValue Learner::Evaluate(const TrainBatch& batch) {

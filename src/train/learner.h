@@ -16,12 +16,16 @@ struct LearnerOptions {
   ObjectiveOptions objective;
   RouterLossOptions router;
   Recompute recompute = Recompute::kNone;
+  /// Of Accumulate alone: what an expert takes of a batch, as a multiple of an even share
+  /// (ExpertCapacity); 0: all choices.
+  double capacity_factor = 0;
 };
 
 struct LearnerValue {
   ObjectiveValue objective;
   double balance = 0, z = 0;  // the router's losses, without coefficients
   double total = 0;           // objective + coefficients · router losses
+  double dropped = 0;         // share of the choices that found no room
   RouterStatistics routers;
 };
 
@@ -54,6 +58,7 @@ class Learner {
   ObjectiveInput InputOf(const TrainBatch& batch, double normaliser) const {
     return {log_prob_, batch.weight, batch.completions, normaliser};
   }
+  double DroppedShare(const RouterStatistics& routers) const;
   LearnerValue Finish(const ObjectiveValue& objective, RouterStatistics routers,
                       double share) const;
 

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "cpu/isa.h"
 #include "train/adamw.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/tensors.h"
 
@@ -87,6 +88,109 @@ TEST(AdamW, ThreadsDoNotChangeABit) {
     out.insert(out.end(), b.weight.begin(), b.weight.end());
   }
   EXPECT_EQ(results[0], results[1]);
+}
+
+/// Muon's iteration on singular values, in double: aX + bX³ + cX⁵ five times.
+double Lifted(double s) {
+  for (int i = 0; i < 5; ++i) s = 3.4445 * s - 4.7750 * std::pow(s, 3) + 2.0315 * std::pow(s, 5);
+  return s;
+}
+
+/// x = U diag(s) Vᵀ of products of rotations: rows x cols, as many s as the shorter side.
+std::vector<float> WithSingularValues(int64_t rows, int64_t cols, const std::vector<double>& s) {
+  std::vector<double> x(static_cast<size_t>(rows * cols));
+  for (size_t i = 0; i < s.size(); ++i) x[i * static_cast<size_t>(cols) + i] = s[i];
+  const auto at = [&](int64_t r, int64_t c) -> double& {
+    return x[static_cast<size_t>(r * cols + c)];
+  };
+  for (int64_t i = 0; i < 3 * (rows + cols); ++i) {  // Givens rotations of rows, then of columns
+    const double angle = 0.7 + 0.3 * static_cast<double>(i);
+    const int64_t r = i % rows, r2 = (i * 7 + 3) % rows, c = i % cols, c2 = (i * 5 + 2) % cols;
+    for (int64_t j = 0; j < cols && r != r2; ++j) {
+      const double a = at(r, j), b = at(r2, j);
+      at(r, j) = std::cos(angle) * a - std::sin(angle) * b;
+      at(r2, j) = std::sin(angle) * a + std::cos(angle) * b;
+    }
+    for (int64_t j = 0; j < rows && c != c2; ++j) {
+      const double a = at(j, c), b = at(j, c2);
+      at(j, c) = std::cos(angle) * a - std::sin(angle) * b;
+      at(j, c2) = std::sin(angle) * a + std::cos(angle) * b;
+    }
+  }
+  return {x.begin(), x.end()};
+}
+
+TEST(Muon, StepsByTheMomentumWithLiftedSingularValues) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{40, 70}, {70, 40}}) {
+    std::vector<double> s(40), lifted;
+    double norm = 0;
+    for (size_t i = 0; i < s.size(); ++i) {
+      s[i] = 0.05 + 0.03 * static_cast<double>(i);
+      norm += s[i] * s[i];
+    }
+    for (const double value : s) lifted.push_back(Lifted(value / std::sqrt(norm)));
+    // The same rotations, so the same U and V.
+    std::vector<float> grad = WithSingularValues(rows, cols, s);
+    const std::vector<float> want = WithSingularValues(rows, cols, lifted);
+    for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kBf16}) {
+      std::vector<float> weight(grad.size(), 1.0f);
+      Runner runner(2);
+      runner.context.arithmetic = arithmetic;
+      auto muon = Muon::Create({{"t", weight, grad, false, false, rows, cols}}, {0.9, 0.5});
+      muon->Step(0.01, 3, runner.context);
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < want.size(); ++i) {
+        const double update = (1 - 0.01 * 0.5 - weight[i]) / (0.01 * 0.2 * std::sqrt(70.0));
+        difference += std::pow(update - want[i], 2);
+        size += std::pow(want[i], 2);
+      }
+      // Five steps of three products. A step multiplies an error by its slope, 3.4 at most at small
+      // values and about 1 near one; rounded operands err by 2^-9 each (random, so as roots of
+      // their number), floats by 2^-24 of sums of 70 terms, and the weight by 2^-24 of itself.
+      const double rounding = arithmetic == Arithmetic::kBf16
+                                  ? 0x1p-9 * std::sqrt(5 * 3 * 2)
+                                  : 0x1p-24 * (5 * 3 * std::sqrt(70.0) + 1 / 0.002);
+      EXPECT_LT(std::sqrt(difference / size), 3.4 * rounding);
+      EXPECT_EQ(std::vector<float>(muon->Momentum(0).begin(), muon->Momentum(0).end())[5],
+                static_cast<float>(1 - 0.9) * 3 * grad[5]);
+    }
+  }
+}
+
+TEST(Muon, ZeroGradientsOnlyDecay) {
+  std::vector<float> weight(12, 2.0f), grad(12, 0.0f);
+  Runner runner(1);
+  auto muon = Muon::Create({{"t", weight, grad, false, false, 3, 4}}, {0.95, 0.5});
+  muon->Step(0.1, 1, runner.context);
+  EXPECT_EQ(weight, std::vector<float>(12, 2 * static_cast<float>(1 - 0.1 * 0.5)));
+}
+
+TEST(Optimizer, GivesMuonTheMatricesAndTheSameBitsForAnyThreads) {
+  for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kBf16}) {
+    std::vector<float> results[2];
+    for (int threads : {1, 3}) {
+      Values a(40 * 24), b(24 * 40), vector(30), router(64);
+      std::vector<TrainedTensor> tensors = {a.Tensor(), vector.Tensor(true), b.Tensor(),
+                                            router.Tensor(false, true)};
+      tensors[0].rows = tensors[2].cols = 40;
+      tensors[0].cols = tensors[2].rows = 24;
+      Runner runner(threads);
+      runner.context.arithmetic = arithmetic;
+      auto optimizer = Optimizer::Create(tensors, {.muon = true});
+      for (int i = 0; i < 3; ++i) optimizer->Step(0.01, 1, runner.context);
+      EXPECT_EQ(optimizer->MemoryOf(0).size(), 1u);
+      EXPECT_EQ(optimizer->MemoryOf(1).size(), 2u);
+      EXPECT_EQ(optimizer->MemoryOf(3).size(), 2u);
+      auto& out = results[threads == 1 ? 0 : 1];
+      for (const Values* values : {&a, &b, &vector, &router})
+        out.insert(out.end(), values->weight.begin(), values->weight.end());
+      Values alone(30);
+      auto adamw = AdamW::Create({alone.Tensor(true)}, {});
+      for (int i = 0; i < 3; ++i) adamw->Step(0.01, 1, runner.context);
+      EXPECT_EQ(alone.weight, vector.weight);
+    }
+    EXPECT_EQ(results[0], results[1]);
+  }
 }
 
 TEST(GradientNorm, SeesASingleNan) {

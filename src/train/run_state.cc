@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -47,8 +48,8 @@ std::vector<NamedFloats> StateOf(const RunTensors& tensors) {
     const std::vector<int64_t>& shape = tensors.trained.shapes[i];
     if (tensors.trained.adapters != nullptr)
       out.push_back({"weight." + tensor.name, shape, tensor.weight});
-    out.push_back({"first." + tensor.name, shape, tensors.optimizer.First(i)});
-    out.push_back({"second." + tensor.name, shape, tensors.optimizer.Second(i)});
+    for (const Optimizer::Memory& memory : tensors.optimizer.MemoryOf(i))
+      out.push_back({memory.name + ("." + tensor.name), shape, memory.values});
     if (tensors.average != nullptr)
       out.push_back({"average." + tensor.name, shape, tensors.average->Of(i)});
   }
@@ -77,15 +78,21 @@ json StateJson(const RunState& state, const RunTensors& tensors) {
 
 Status CheckIdentity(const fs::path& path, const std::map<std::string, std::string>& saved,
                      const std::map<std::string, std::string>& now) {
-  for (const auto& [name, value] : now) {
-    const auto found = saved.find(name);
-    const std::string was = found == saved.end() ? "not set" : found->second;
-    if (was != value) {
+  const auto value_in = [](const auto& values, const std::string& name) {
+    const auto found = values.find(name);
+    return found == values.end() ? std::string("not set") : found->second;
+  };
+  std::set<std::string> names;
+  for (const auto& [name, value] : now) names.insert(name);
+  for (const auto& [name, value] : saved) names.insert(name);
+  for (const std::string& name : names) {
+    const std::string was = value_in(saved, name), is = value_in(now, name);
+    if (was != is) {
       return Err(
           ErrorCode::kInvalidArgument,
           "{}: the run was begun with {} {}, now it is {}; resume with what it was, or begin "
           "another run from its weights",
-          path.string(), name, was, value);
+          path.string(), name, was, is);
     }
   }
   return {};
@@ -158,8 +165,8 @@ Result<RunState> LoadRun(const fs::path& checkpoint, RunTensors tensors,
     const TrainedTensor& t = tensors.trained.tensors[i];
     OCTET_TRY(adapters ? ReadFloats(moments, checkpoint, "weight." + t.name, t.weight)
                        : ReadFloats(weights, checkpoint, t.name, t.weight));
-    OCTET_TRY(ReadFloats(moments, checkpoint, "first." + t.name, tensors.optimizer.First(i)));
-    OCTET_TRY(ReadFloats(moments, checkpoint, "second." + t.name, tensors.optimizer.Second(i)));
+    for (const Optimizer::Memory& memory : tensors.optimizer.MemoryOf(i))
+      OCTET_TRY(ReadFloats(moments, checkpoint, memory.name + ("." + t.name), memory.values));
     if (tensors.average != nullptr)
       OCTET_TRY(ReadFloats(moments, checkpoint, "average." + t.name, tensors.average->Of(i)));
   }

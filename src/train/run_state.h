@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "train/adamw.h"
 #include "train/mixture.h"
+#include "train/optimizer.h"
 #include "train/router_guard.h"
 #include "train/trained_model.h"
 
@@ -30,7 +30,7 @@ struct RunState {
 /// What one checkpoint is written from.
 struct RunTensors {
   const TrainedModel& trained;
-  AdamW& optimizer;        // of trained.tensors
+  Optimizer& optimizer;    // of trained.tensors
   WeightAverage* average;  // may be null
 };
 

@@ -22,8 +22,11 @@ std::vector<TrainedTensor> AllTensors(Parameters& weights, Parameters& grads) {
   std::vector<TrainedTensor> tensors;
   for (size_t i = 0; i < weights.tensors().size(); ++i) {
     const Parameters::Tensor& tensor = weights.tensors()[i];
-    tensors.push_back({tensor.name, weights.Of(tensor), grads.Of(grads.tensors()[i]),
-                       tensor.spec.shape.size() == 1, tensor.spec.role == TensorRole::kRouter});
+    const TensorSpec& spec = tensor.spec;
+    const bool vector = spec.shape.size() == 1, router = spec.role == TensorRole::kRouter;
+    const bool matrix = spec.layer >= 0 && !vector && !router;
+    tensors.push_back({tensor.name, weights.Of(tensor), grads.Of(grads.tensors()[i]), vector,
+                       router, matrix ? spec.shape[0] : 0, matrix ? spec.shape[1] : 0});
   }
   return tensors;
 }

@@ -18,8 +18,9 @@ struct TrainedTensor {
   std::string name;
   std::span<float> weight;
   std::span<float> grad;
-  bool is_vector = false;  // 1-D: no weight decay unless asked for
-  bool is_router = false;  // may have a learning rate of its own
+  bool is_vector = false;      // 1-D: no weight decay unless asked for
+  bool is_router = false;      // may have a learning rate of its own
+  int64_t rows = 0, cols = 0;  // of a layer's matrix other than its router; 0: of anything else
 };
 
 /// Every tensor of a model. `weights` and `grads` must outlive the list.

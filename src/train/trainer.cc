@@ -71,8 +71,8 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(TrainedModel trained, Mixture m
   }
   t->learner_ = std::make_unique<Learner>(*t->trained_.model, t->trained_.gradients,
                                           t->options_.learner, t->context_);
-  OCTET_ASSIGN(AdamW optimizer, AdamW::Create(t->trained_.tensors, t->options_.adamw));
-  t->optimizer_ = std::make_unique<AdamW>(std::move(optimizer));
+  OCTET_ASSIGN(Optimizer optimizer, Optimizer::Create(t->trained_.tensors, t->options_.optimizer));
+  t->optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   if (t->options_.average_decay > 0) {
     OCTET_ASSIGN(WeightAverage average,
                  WeightAverage::Create(t->trained_.tensors, t->options_.average_decay));
@@ -180,6 +180,7 @@ Result<UpdateReport> Trainer::Update() {
     report.loss += value.objective.loss;
     report.balance += share * value.balance;
     report.z += share * value.z;
+    report.dropped += share * value.dropped;
     correct += value.objective.correct;
     count += static_cast<double>(value.objective.count);
     rows += static_cast<int64_t>(batch.token.size());

@@ -18,6 +18,7 @@
 #include "train/adamw.h"
 #include "train/learner.h"
 #include "train/mixture.h"
+#include "train/optimizer.h"
 #include "train/router_guard.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
@@ -40,7 +41,7 @@ enum class Precision : uint8_t { kFloat32, kBf16 };
 struct TrainerOptions {
   Precision precision = Precision::kFloat32;
   LearnerOptions learner;
-  AdamWOptions adamw;
+  OptimizerOptions optimizer;
   Schedule schedule;         // its `steps` is the run's length
   int64_t accumulate = 1;    // micro-batches an update
   double clip_norm = 1;      // 0: never
@@ -69,6 +70,7 @@ struct HeldOutValue {
 struct UpdateReport {
   int64_t step = 0;  // counted from 1: updates done
   double loss = 0, balance = 0, z = 0;
+  double dropped = 0;   // share of the experts' choices beyond their capacity
   double accuracy = 0;  // of pairs and completions
   double rate = 0, grad_norm = 0;
   bool skipped = false;  // a gradient was not finite
@@ -129,7 +131,7 @@ class Trainer {
   Context context_;
   std::unique_ptr<ModelTiles> tiles_;  // of bf16 precision
   std::unique_ptr<Learner> learner_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<WeightAverage> average_;
   RouterGuard guard_;
   std::vector<std::vector<double>> reference_;  // [source][document]

@@ -102,6 +102,16 @@ Run "$OCTET" train --config wrong.toml
 ExpectCode 1
 ExpectErrors "did you mean --experts"
 
+# Muon and a capacity: another run, which says so when it is resumed as this one, and the metrics tell what was dropped.
+Run "$OCTET" train --config run.toml -o muon --optimizer muon --capacity-factor 0.75 -q
+ExpectCode 0
+ExpectEqual "$(grep -c '"dropped":0.[1-9]' muon/metrics.jsonl)" 10
+Run "$OCTET" train --config run.toml -o muon --resume --steps 20
+ExpectCode 1
+ExpectErrors "begun with optimizer muon, now it is not set"
+Run "$OCTET" train --config run.toml -o other --optimizer moun
+ExpectErrors "adamw, muon"
+
 # Fine-tuning on chats, then preferences.
 size=(--context 64 --batch-tokens 256 --warmup 1)
 Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o sft --steps 3 "${size[@]}" -q

@@ -13,6 +13,7 @@ namespace {
 struct Case {
   ModelConfig config = TinyMixtralConfig();
   std::vector<size_t> lengths = {70, 1, 33, 130};
+  double capacity_factor = 0;
 };
 
 TrainBatch MakeBatch(const Case& c, size_t first = 0, size_t count = 100) {
@@ -29,14 +30,18 @@ struct Step {
 
 /// One accumulation of each batch into the same gradients.
 Step RunStep(const Model& model, const std::vector<TrainBatch>& batches, Recompute recompute,
-             int threads, double normaliser = 0, Arithmetic arithmetic = Arithmetic::kFloat32) {
+             int threads, double normaliser = 0, Arithmetic arithmetic = Arithmetic::kFloat32,
+             double capacity_factor = 0) {
   ThreadPool pool(threads);
   const KernelTable kernels = SelectKernels(Must(SelectIsaFromEnvironment()));
   Arena arena;
   Context context{pool, kernels, arena, arithmetic};
   Parameters grads = Must(Parameters::Create(model.config(), "gradients"));
   const Gradients views = ViewsOf(model.config(), grads);
-  Learner learner(model, views, {.router = {.balance = 0.02, .z = 0.001}, .recompute = recompute},
+  Learner learner(model, views,
+                  {.router = {.balance = 0.02, .z = 0.001},
+                   .recompute = recompute,
+                   .capacity_factor = capacity_factor},
                   context);
   Step step;
   for (const TrainBatch& batch : batches)
@@ -53,7 +58,9 @@ std::vector<Case> Cases() {
   dense.config.architecture = "mistral";
   tied.config.tied_embeddings = true;
   tied.config.n_experts_per_token = 3;
-  return {Case{}, windowed, dense, tied};
+  Case crowded;
+  crowded.capacity_factor = 0.8;
+  return {Case{}, windowed, dense, tied, crowded};
 }
 
 TEST(TrainingStep, ForwardOnTheTapeHasInferencesBits) {
@@ -82,10 +89,15 @@ TEST(TrainingStep, ForwardOnTheTapeHasInferencesBits) {
 TEST(TrainingStep, ThreadsAndRecomputationDoNotChangeABit) {
   for (const Case& c : Cases()) {
     const auto model = SyntheticModel(c.config);
-    const Step base = RunStep(*model, {MakeBatch(c)}, Recompute::kNone, 1);
+    const auto run = [&](Recompute recompute, int threads) {
+      return RunStep(*model, {MakeBatch(c)}, recompute, threads, 0, Arithmetic::kFloat32,
+                     c.capacity_factor);
+    };
+    const Step base = run(Recompute::kNone, 1);
+    EXPECT_EQ(base.value.dropped > 0.2, c.capacity_factor > 0);
     for (const auto& [recompute, threads] :
          {std::pair{Recompute::kNone, 2}, {Recompute::kLayers, 1}, {Recompute::kLayers, 3}}) {
-      const Step other = RunStep(*model, {MakeBatch(c)}, recompute, threads);
+      const Step other = run(recompute, threads);
       EXPECT_EQ(base.grads, other.grads);
       EXPECT_EQ(base.value.total, other.value.total);
     }
@@ -96,7 +108,8 @@ TEST(TrainingStep, ThreadsAndRecomputationDoNotChangeABitInBf16) {
   for (const Case& c : Cases()) {
     const auto model = SyntheticModel(c.config);
     const auto run = [&](Recompute recompute, int threads) {
-      return RunStep(*model, {MakeBatch(c)}, recompute, threads, 0, Arithmetic::kBf16);
+      return RunStep(*model, {MakeBatch(c)}, recompute, threads, 0, Arithmetic::kBf16,
+                     c.capacity_factor);
     };
     const Step base = run(Recompute::kNone, 1);
     for (const auto& [recompute, threads] :
@@ -162,6 +175,32 @@ TEST(TrainingStep, Bf16GradientsAreNearTheFloatOnes) {
   EXPECT_LT(Distance(bf16.grads, exact.grads), std::sqrt(2 * products) * 0x1p-9);
   EXPECT_GT(Distance(bf16.grads, exact.grads), 0x1p-12);
   EXPECT_NEAR(bf16.value.total, exact.value.total, 0x1p-9 * exact.value.total);
+}
+
+TEST(TrainingStep, CapacityThatSufficesChangesNothingAndMeasuringIgnoresIt) {
+  Case c;
+  const auto model = SyntheticModel(c.config);
+  for (const Arithmetic arithmetic : {Arithmetic::kFloat32, Arithmetic::kBf16}) {
+    const auto run = [&](double factor) {
+      return RunStep(*model, {MakeBatch(c)}, Recompute::kNone, 2, 0, arithmetic, factor);
+    };
+    const Step all = run(0), roomy = run(static_cast<double>(c.config.n_experts)), tight = run(0.5);
+    EXPECT_EQ(roomy.grads, all.grads);
+    EXPECT_EQ(roomy.value.dropped, 0);
+    EXPECT_NE(tight.grads, all.grads);
+    EXPECT_GE(tight.value.dropped, 0.5 - 0.01);  // capacities are rounded up
+  }
+  ThreadPool pool(2);
+  const KernelTable kernels = SelectKernels(Must(SelectIsaFromEnvironment()));
+  Arena arena;
+  Context context{pool, kernels, arena, Arithmetic::kFloat32};
+  Parameters grads = Must(Parameters::Create(c.config, "gradients"));
+  const Gradients views = ViewsOf(c.config, grads);
+  Learner plain(*model, views, {}, context),
+      tight(*model, views, {.capacity_factor = 0.5}, context);
+  tight.Accumulate(MakeBatch(c));
+  EXPECT_EQ(tight.Evaluate(MakeBatch(c)).total, plain.Evaluate(MakeBatch(c)).total);
+  EXPECT_EQ(tight.CompletionLogProbs(MakeBatch(c)), plain.CompletionLogProbs(MakeBatch(c)));
 }
 
 TEST(TrainingStep, SequencesOfABatchDoNotSeeEachOther) {
