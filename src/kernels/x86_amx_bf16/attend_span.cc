@@ -260,7 +260,6 @@ class Span {
         side_by_side = rows[i] == rows[0] + i * args_.row_bytes;
       }
       if (side_by_side) {
-        for (int i = 0; i < 16; ++i) later_.Ask(kAskPerKey);
         found[half] = {rows[0], args_.row_bytes, 64};
         continue;
       }
@@ -276,6 +275,8 @@ class Span {
     const int32_t first = range.first / 32, last = range.last / 32;
     KeyTiles tiles[2][2];
     FindKeyTiles(keys, first, tiles[first % 2]);
+    // Keys that are not converted leave their share to the products.
+    const int32_t ask = kAskPerKeyProduct + (Rows::kAreTiles ? 32 * kAskPerKey / dim_steps_ : 0);
     for (int32_t step = first; step < last; ++step) {
       // Converted a step ahead, so that no tile is loaded while its stores are under way.
       if (step + 1 < last) FindKeyTiles(keys, step + 1, tiles[(step + 1) % 2]);
@@ -289,7 +290,7 @@ class Span {
         OCTET_TILE_DOT_BF16(0, 4, 6);
         OCTET_TILE_LOAD(5, k1.data + c * k1.tile, k1.stride);
         OCTET_TILE_DOT_BF16(1, 5, 6);
-        later_.Ask(kAskPerKeyProduct);
+        later_.Ask(ask);
       }
       float* score = work_.score[0] + step * 32 * N;
       OCTET_TILE_STORE(0, score, 4 * N);
