@@ -1,6 +1,6 @@
 # The model inside the program: the bytes of a GGUF file, put into octet_api by the assembler (.incbin), which
 # takes no time and no compiler memory whatever the size.
-set(OCTET_DEFAULT_MODEL ${CMAKE_SOURCE_DIR}/models/stories260k-mixtral.gguf CACHE FILEPATH
+set(OCTET_DEFAULT_MODEL ${CMAKE_SOURCE_DIR}/models/Llama-Octet-8x2M-instruct.gguf CACHE FILEPATH
     "GGUF file that is embedded as the default model")
 enable_language(ASM)
 get_filename_component(OCTET_DEFAULT_MODEL_NAME ${OCTET_DEFAULT_MODEL} NAME_WE)

@@ -22,17 +22,21 @@ TEST(DefaultModel, IsAFileOfTheRepository) {
   EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), file);
 }
 
-TEST(DefaultModel, IsAMixtureOfExpertsThatTellsStories) {
+TEST(DefaultModel, IsAMixtureOfExpertsThatAnswersAndStops) {
   auto model = LanguageModel::Load({});
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->info().name, DefaultModelName());
   EXPECT_EQ(model->info().architecture, "mixtral");
+  EXPECT_LT(model->info().active_parameters, model->info().parameters / 2);
+  EXPECT_EQ(model->info().chat_format, "mistral-v3");
   GenerateOptions options;
   options.sampling = SamplingOptions::Greedy();
-  options.max_tokens = 60;
-  const auto story = model->Generate("Once upon a time", options);
-  ASSERT_TRUE(story) << story.error().message;
-  EXPECT_THAT(story->text, ::testing::HasSubstr("there was"));
+  options.max_tokens = 400;
+  const ChatMessage question{"user", "Hello! Who are you?"};
+  const auto answer = model->Chat({&question, 1}, options);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_THAT(answer->text, ::testing::Not(::testing::IsEmpty()));
+  EXPECT_EQ(answer->finish, FinishReason::kStop);
 }
 
 }  // namespace
