@@ -11,12 +11,12 @@ namespace octet {
 namespace {
 
 uint64_t Fingerprint(const Adapters& adapters) {
-  const float scale = adapters.scale();
-  uint64_t sum = Checksum(std::as_bytes(std::span(&scale, 1)));
+  uint64_t sum = 0;
   for (const Adapters::Entry& e : adapters.entries()) {
-    const int64_t place[] = {static_cast<int64_t>(e.spec.role), e.spec.layer, e.spec.expert, e.rows,
-                             e.cols};
+    const int64_t place[] = {
+        static_cast<int64_t>(e.spec.role), e.spec.layer, e.spec.expert, e.rows, e.cols, e.rank};
     sum = Checksum(std::as_bytes(std::span(place)), sum);
+    sum = Checksum(std::as_bytes(std::span(&e.scale, 1)), sum);
     sum = Checksum(std::as_bytes(adapters.A(e)), sum);
     sum = Checksum(std::as_bytes(adapters.B(e)), sum);
   }
@@ -42,8 +42,7 @@ void AdapterSet::AttachTo(Weights& weights) {
       CHECK(matrix != nullptr && matrix->rows == e.rows && matrix->cols == e.cols);
       std::vector<AdapterMatrix>& choices = choices_[matrix];
       choices.resize(members_.size());
-      choices[i] = {adapters.A(e).data(), adapters.B(e).data(), adapters.options().rank,
-                    adapters.scale()};
+      choices[i] = {adapters.A(e).data(), adapters.B(e).data(), e.rank, e.scale};
       matrix->choices = choices.data();
     }
   }
