@@ -58,6 +58,7 @@ TEST(CApi, GeneratesWhatTheFacadeGenerates) {
 TEST(CApi, GuessesAheadWithAModelAndSaysTheSame) {
   octet_load_options load;
   octet_load_options_init(&load);
+  load.model_path = octet::testing::SmallModelPath().c_str();
   load.speculate = "lookup";
   octet_model* loaded = nullptr;
   ASSERT_EQ(octet_model_load(&load, &loaded), OCTET_OK) << octet_last_error();
