@@ -155,6 +155,8 @@ TEST_P(Int8Matmul, EqualsTheIntegerDotBitForBit) {
     const int64_t block = Info(format).block_values;
     std::vector<Problem> problems = {
         {format, 130, 256, 150},  // more than one group of panels and chunk of tokens, unevenly
+        {format, 290, 768, 9},    // several groups of panels for few tokens
+        {format, 290, 256, 32},
         {format, 7, 512, 0},
     };
     for (const int64_t cols : {block, 256 + block, int64_t{768}}) {

@@ -1,6 +1,6 @@
 // Panels of the formats with a float scale per 32 values times many tokens, on AMX. Their sums must
 // become floats every 32 of k, so a product is 32 deep and each has its own tile of sums.
-#include "kernels/x86_amx_int8/unit_loop.h"
+#include "kernels/x86_amx_int8/few_loop.h"
 #include "kernels/x86_avx512_vnni/codes32.h"
 
 namespace octet {
@@ -35,7 +35,7 @@ struct FloatScales {
   static constexpr int kDepth = 32;
   // 16 tokens, 14336 x 4096 on two threads: Q8_0 3.26 ms, the vector kernel 3.31; Q5_1 3.29
   // and 4.66.
-  static constexpr int kMinTokens = 16;
+  static constexpr int kMinTokens = 16, kMinRowTokens = 16;
 
   static void ReadToken(const ActivationBlock& x, int64_t t, StepInput* input) {
     _mm256_store_ps(input->scale[t], _mm256_load_ps(x.scale32));
@@ -68,28 +68,32 @@ struct FloatScales {
   static constexpr int kStages = 4;
 
   /// Two blocks of 32 a quarter, which is a stage; the sums of the two before are stored first.
-  template <bool kBoth>
-  static inline __attribute__((always_inline)) void Products(const TokenTiles* x,
+  template <bool kBoth, bool kBothBefore>
+  static inline __attribute__((always_inline)) void Products(const TokenPlace& x,
                                                              const BlockTiles& tiles, int quarter,
                                                              BlockSums32* before) {
     const int b = 2 * quarter;
     OCTET_TILE_LOAD(6, tiles.weight[b], 64);
-    OCTET_TILE_LOAD(4, x[0][quarter], 64);
+    OCTET_TILE_LOAD(4, x.at(0, quarter), x.row);
     OCTET_TILE_STORE(0, before->sum[0], 64);
     OCTET_TILE_ZERO(0);
     OCTET_TILE_DOT_SS(0, 4, 6);
-    if constexpr (kBoth) OCTET_TILE_LOAD(5, x[1][quarter], 64);
-    OCTET_TILE_STORE(1, before->sum[0] + 16, 64);
-    OCTET_TILE_ZERO(1);
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, x.at(1, quarter), x.row);
+    if constexpr (kBothBefore) {
+      OCTET_TILE_STORE(1, before->sum[0] + 16, 64);
+      OCTET_TILE_ZERO(1);
+    }
     if constexpr (kBoth) OCTET_TILE_DOT_SS(1, 5, 6);
     OCTET_TILE_LOAD(7, tiles.weight[b + 1], 64);
-    OCTET_TILE_LOAD(4, &x[0][quarter][0][32], 64);
+    OCTET_TILE_LOAD(4, x.at(0, quarter) + 32, x.row);
     OCTET_TILE_STORE(2, before->sum[1], 64);
     OCTET_TILE_ZERO(2);
     OCTET_TILE_DOT_SS(2, 4, 7);
-    if constexpr (kBoth) OCTET_TILE_LOAD(5, &x[1][quarter][0][32], 64);
-    OCTET_TILE_STORE(3, before->sum[1] + 16, 64);
-    OCTET_TILE_ZERO(3);
+    if constexpr (kBoth) OCTET_TILE_LOAD(5, x.at(1, quarter) + 32, x.row);
+    if constexpr (kBothBefore) {
+      OCTET_TILE_STORE(3, before->sum[1] + 16, 64);
+      OCTET_TILE_ZERO(3);
+    }
     if constexpr (kBoth) OCTET_TILE_DOT_SS(3, 5, 7);
   }
 

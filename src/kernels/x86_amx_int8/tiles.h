@@ -31,14 +31,14 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-/// Tiles 0–3 hold sums (16 × 16 of 32 bits), 4–5 activations (16 rows), 6–7 weights; `depth` bytes
-/// of k a product (64 or 32).
-inline void ConfigureTiles(int depth) {
+/// Tiles 0–3 hold sums (rows × 16 of 32 bits), 4–5 activations, 6–7 weights; `depth` bytes of k a
+/// product (64 or 32). `rows` of them in tiles 0, 2 and 4, `more_rows` in 1, 3 and 5.
+inline void ConfigureTiles(int depth, int64_t rows = 16, int64_t more_rows = 16) {
   TileConfig config;
   for (int i = 0; i < 8; ++i) {
     const bool activations = i == 4 || i == 5, weights = i >= 6;
     config.row_bytes[i] = static_cast<uint16_t>(activations ? depth : 64);
-    config.rows[i] = static_cast<uint8_t>(weights ? depth / 4 : 16);
+    config.rows[i] = static_cast<uint8_t>(weights ? depth / 4 : i % 2 == 0 ? rows : more_rows);
   }
   asm volatile("ldtilecfg %0" ::"m"(config));
 }

@@ -1,4 +1,5 @@
-// Prompts: panels times many tokens on AMX, the walk that all formats share.
+// Prompts: panels times many tokens on AMX, the walk that all formats share (few_loop.h: the one
+// for at most 32 tokens).
 //
 // The work is a row of units (step, panel), steps outermost so that a step's activations stay near
 // (64 KiB of 256 tokens) for a group of panels. Within a unit tokens pass 32 at a time, a block.
@@ -15,13 +16,14 @@
 //   Input                           what the epilogue needs of a step's tokens
 //   kLayout, kMainBytes, kTailBytes, kDepth (bytes of k a product)
 //   kActivations                    what the products read
-//   kMinTokens                      from which the vector kernels are slower: tiles cost the same
-//                                   for 4 rows as for 16
+//   kMinTokens, kMinRowTokens       from which the vector kernels are slower, on packed panels and
+//                                   on a file's rows: tiles cost the same for 4 rows as for 16
 //   ReadToken(block, t, input)      fills it in
 //   ReadScales, Unpack              of a unit, the latter by quarters of 64 k
 //   kStages                         of a block: 1 or 4
-//   Products                        tile instructions of 32 tokens (kBoth) or 16, by quarters; the
-//                                   sums in a tile are stored when it is needed for others
+//   Products                        tile instructions of two tiles of tokens (kBoth) or one, by
+//                                   quarters; the sums in a tile (kBothBefore: of two) are stored
+//                                   when it is needed for others
 //   Flush                           stores the last sums
 //   EpilogueRows                    sums to floats, eight tokens of a Pending
 #pragma once
@@ -38,6 +40,16 @@ constexpr int kBlockTokens = 32;  // two tiles of activations
 
 /// 16 tokens of a step as tiles A, 64 of k each.
 using TokenTiles = int8_t[4][kTileTokens][64];
+
+/// Where the tiles of activations of a step lie: 64 of k of 16 tokens, and of the 16 after.
+struct TokenPlace {
+  const int8_t* first;
+  int64_t quarter, second, row;  // bytes to the next 64 of k, to the second tile, to the next token
+
+  const int8_t* at(int tile, int quarter_number) const {
+    return first + tile * second + quarter_number * quarter;
+  }
+};
 
 /// Memory of one call, in MatmulArgs::scratch. Two units' tiles are alive, the one that is
 /// multiplied and the one that is unpacked, and the scales and inputs of up to two more, whose
@@ -151,7 +163,8 @@ class UnitLoop {
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
       const int first = S::kStages == 1 ? kRows * quarter : 0;
-      S::template Products<kBoth>(x, tiles, quarter, &work_->sums[(stage_ + 1) % 2]);
+      const TokenPlace place = {x[0][0][0], sizeof(x[0][0]), sizeof(x[0]), 64};
+      S::template Products<kBoth, true>(place, tiles, quarter, &work_->sums[(stage_ + 1) % 2]);
       for (int row = first; row < first + kRows && row < pending_.count; row += 8) {
         S::EpilogueRows(pending_, row);
       }
@@ -235,34 +248,5 @@ class UnitLoop {
   UnitPlace place_ = {}, next_ = {};
 };
 
-template <class S>
-void MatmulTiles(const MatmulArgs& args) {
-  ConfigureTiles(S::kDepth);
-  // Chunks of equal size: a small one would have little to unpack for.
-  const int64_t chunks = (args.tokens + kChunkTokens - 1) / kChunkTokens;
-  const int64_t tiles = (args.tokens + kTileTokens - 1) / kTileTokens;
-  const int64_t most = chunks == 0 ? 0 : (tiles + chunks - 1) / chunks * kTileTokens;
-  for (int64_t token = 0; token < args.tokens; token += most) {
-    const int64_t left = args.tokens - token, tokens = left < most ? left : most;
-    for (int64_t row = 0; row < args.rows; row += kGroupPanels * kPanelRows) {
-      UnitLoop<S>(args, reinterpret_cast<Work<S>*>(args.scratch), row, token, tokens).Run();
-    }
-  }
-  ReleaseTiles();
-}
-
 }  // namespace
 }  // namespace octet
-
-#define OCTET_AMX_KERNEL(format_name, id, scheme, layout_name)                            \
-  {                                                                                       \
-    .name = "x86_amx_int8/matmul_" format_name "." layout_name, .op = KernelOp::kMatmul,  \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8, .speed = 40, .format = Format::id,  \
-    .layout = scheme::kLayout, .arithmetic = Arithmetic::kFast,                           \
-    .activations = scheme::kActivations, .min_tokens = scheme::kMinTokens,                \
-    .scratch_floats = sizeof(Work<scheme>) / sizeof(float), .matmul = MatmulTiles<scheme> \
-  }
-/// The two descriptors of a format: from packed panels, and from the file's rows.
-#define OCTET_AMX_KERNELS(format_name, id, scheme)                        \
-  OCTET_AMX_KERNEL(format_name, id, scheme<Layout::kPanel16>, "panel16"), \
-      OCTET_AMX_KERNEL(format_name, id, scheme<Layout::kRowMajor>, "row_major")
