@@ -120,9 +120,12 @@ class FewLoop {
   }
 
  private:
-  /// Groups of equal size.
+  /// Groups of equal size. For few tokens, eight panels are fastest to read (Q4_K, 8 tokens: 170 ns
+  /// a panel and step, 175 of four and 181 of sixteen); for more, activations cost more to bring
+  /// in.
   static int64_t GroupPanels(int64_t panels) {
-    const int64_t groups = (panels + kGroupPanels - 1) / kGroupPanels;
+    constexpr int64_t kMost = kBoth ? kGroupPanels : kGroupPanels / 2;
+    const int64_t groups = (panels + kMost - 1) / kMost;
     return groups == 0 ? 1 : (panels + groups - 1) / groups;
   }
 

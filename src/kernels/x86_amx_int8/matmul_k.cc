@@ -40,9 +40,9 @@ struct IntegerScales {
   using Input = StepInput;
   static constexpr Activations kActivations = Activations::kInt8;
   static constexpr int kDepth = 64;
-  // From memory on two threads, a panel and step of Q4_K: 4 tokens 184 ns, the vector kernel 208; 8
-  // tokens 195 and 267.
-  static constexpr int kMinTokens = 5;
+  // From memory on two threads, a panel and step of Q4_K: 4 tokens 159 ns, the vector kernel 177;
+  // of Q6_K, which takes longer to unpack: 5 tokens 313 and 277, 8 tokens 314 and 327.
+  static constexpr int kMinTokens = 8;
   static constexpr int kMinRowTokens = 9;
 
   static constexpr int kStages = 1;
