@@ -226,8 +226,9 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
                   c.n_experts_per_token, c.vocab_size));
   for (const Source& source : mixture.sources()) {
     if (source.weight == 0) continue;  // held out: what is measured may change
-    identity["source " + source.name] = fmt::format(
-        "{:016x}, {} documents, weight {}", source.tokens.key(), source.documents, source.weight);
+    identity["source " + source.name] =
+        fmt::format("{:016x}, {} documents, weight {}", source.tokens.ContentChecksum(),
+                    source.documents, source.weight);
   }
   return identity;
 }

@@ -97,6 +97,16 @@ ExpectErrors "resume it"
 Run "$OCTET" train --config run.toml --resume --seed 4 --steps 20
 ExpectCode 1
 ExpectErrors "begun with seed 3"
+
+# What was learned counts, not where it lies or since when; other texts are another run.
+mkdir moved && cp text.txt.gz moved/ && cp -r run moved-run
+Run "$OCTET" train --config run.toml -o moved-run --source words=moved/text.txt.gz@2 --resume --steps 11 -q
+ExpectCode 0
+(zcat text.txt.gz && printf '<|endoftext|>\na cat of another story sees a tree\n') | gzip >moved/text.txt.gz
+Run "$OCTET" train --config run.toml -o moved-run --source words=moved/text.txt.gz@2 --resume --steps 12 -q
+ExpectCode 1
+ExpectErrors "begun with source words"
+
 echo 'expert = 3' >wrong.toml
 Run "$OCTET" train --config wrong.toml
 ExpectCode 1
