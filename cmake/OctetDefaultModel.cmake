@@ -8,5 +8,4 @@ target_sources(octet_api PRIVATE ${CMAKE_SOURCE_DIR}/src/api/default_model_data.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/api/default_model_data.S PROPERTIES
   OBJECT_DEPENDS ${OCTET_DEFAULT_MODEL}
   COMPILE_DEFINITIONS "OCTET_DEFAULT_MODEL_FILE=\"${OCTET_DEFAULT_MODEL}\"")
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/api/default_model.cc PROPERTIES
-  COMPILE_DEFINITIONS "OCTET_DEFAULT_MODEL_NAME=\"${OCTET_DEFAULT_MODEL_NAME}\"")
+target_compile_definitions(octet_api PRIVATE OCTET_DEFAULT_MODEL_NAME="${OCTET_DEFAULT_MODEL_NAME}")

@@ -7,26 +7,24 @@
 Needs compile_commands.json of the release build. Exit code 1 on a finding.
 
 Most of clang-tidy's time goes into the standard headers, once a source file. So files that the build compiles with the
-same flags are checked a few at once, through a source that includes them; names that several of them define for
-themselves are told apart by macros. Where they still do not fit into one, or something is found, each is checked by
-itself, as the build sees it: what is reported never depends on its neighbours.
+same flags are checked a few at once, through a source that includes them (tools/unity.py). Where they do not fit into
+one, or something is found, each is checked by itself, as the build sees it: what is reported never depends on its
+neighbours.
 """
 import collections
 import concurrent.futures
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
 import tempfile
 
+import unity
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
 BATCH_FILES = 8
-# A type, a function's definition or a constant at the start of a line, where anonymous namespaces have them.
-LOCAL_NAME = re.compile(r"^(?:(?:struct|class|enum class|enum) (\w+)\b.*\{|(?!using|return|namespace)[\w:][\w:<>,&* ]*?[ *&](\w+)\(|"
-                        r"using (\w+) =|(?:constexpr|const) .*?\b(\w+)(?: =|\[|\{))", re.MULTILINE)
 
 
 def sources(arguments):
@@ -66,26 +64,11 @@ def tidy(arguments):
     return done.stdout.strip() or done.stderr.strip()
 
 
-def batch_source(batch):
-    names = []
-    for name in batch:
-        with open(name) as f:
-            names.append({next(filter(None, groups)) for groups in LOCAL_NAME.findall(f.read())})
-    owners = collections.Counter(n for of_file in names for n in of_file)
-    lines = []
-    for i, name in enumerate(batch):
-        shared = sorted(n for n in names[i] if owners[n] > 1)
-        lines += [f"#define {n} {n}_{i}" for n in shared]
-        lines.append(f'#include "{name}"')
-        lines += [f"#undef {n}" for n in shared]
-    return "\n".join(lines) + "\n"
-
-
 def check(batch, flags, folder):
     if len(batch) > 1:
         together = os.path.join(folder, f"batch_{abs(hash(tuple(batch)))}.cc")
         with open(together, "w") as f:
-            f.write(batch_source(batch))
+            f.write(unity.unite(batch))
         config = f"--config-file={os.path.join(ROOT, '.clang-tidy')}"
         # An included source is a header to clang-tidy, and findings in headers are kept by name.
         if not tidy([config, together, "--", "-Wno-pragma-once-outside-header", *flags]):

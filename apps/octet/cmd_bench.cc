@@ -104,7 +104,7 @@ void PrintProfile(const BenchFigure& f) {
   fmt::print("  {:<18}{:>12}{:>10}{:>17.2f}%\n", "in all", "", "", f.outside_share * 100);
 }
 
-void PrintReport(const BenchReport& r) {
+void PrintMeasured(const BenchReport& r) {
   if (r.model.empty()) {
     fmt::print("{} threads; {}\n", r.threads, r.isa);
     PrintLimits(r);
@@ -143,7 +143,7 @@ Status Run(const Flags& flags) {
   if (flags.json) {
     fmt::print("{}\n", BenchJson(report));
   } else {
-    PrintReport(report);
+    PrintMeasured(report);
   }
   if (!flags.plot.empty()) {
     std::ofstream file(flags.plot, std::ios::binary);

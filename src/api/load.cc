@@ -44,7 +44,7 @@ Quantiles QuantilesOf(std::vector<float>& values) {
 
 class LoadTest {
  public:
-  LoadTest(const LoadTestOptions& options, LoadTarget target)
+  LoadTest(const LoadTestOptions& options, LoadUrl target)
       : options_(options), target_(std::move(target)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
   ~LoadTest() { close(epoll_); }
   LoadTest(const LoadTest&) = delete;
@@ -60,7 +60,7 @@ class LoadTest {
   LoadReport Report();
 
   const LoadTestOptions& options_;
-  const LoadTarget target_;
+  const LoadUrl target_;
   const int epoll_;
   std::vector<std::unique_ptr<LoadStream>> streams_;
   std::vector<int> watched_;  // the socket epoll knows of each stream
@@ -217,7 +217,7 @@ Result<LoadReport> RunLoad(const LoadTestOptions& options,
                  "expected 1 to {} chats, at least one token each, and a time of up to a day",
                  kMostStreams);
     }
-    OCTET_ASSIGN(LoadTarget target, ParseLoadUrl(options.url));
+    OCTET_ASSIGN(LoadUrl target, ParseLoadUrl(options.url));
     target.api_key = options.api_key;
     return LoadTest(options, std::move(target)).Run(progress);
   });

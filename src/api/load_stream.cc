@@ -27,13 +27,13 @@ std::optional<size_t> NumberOf(std::string_view text, int base) {
 
 }  // namespace
 
-Result<LoadTarget> ParseLoadUrl(const std::string& url) {
+Result<LoadUrl> ParseLoadUrl(const std::string& url) {
   constexpr std::string_view kScheme = "http://";
   const auto fault = [&] {
     return Err(ErrorCode::kInvalidArgument, "{} is no address like http://127.0.0.1:8080", url);
   };
   if (!url.starts_with(kScheme)) return fault();
-  LoadTarget target;
+  LoadUrl target;
   std::string rest = url.substr(kScheme.size());
   if (const size_t slash = rest.find('/'); slash != std::string::npos) {
     target.path = rest.substr(slash);

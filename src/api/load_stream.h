@@ -12,13 +12,13 @@
 
 namespace octet {
 
-struct LoadTarget {
+struct LoadUrl {
   std::string host, port, path;  // the path before /v1; empty for most
   std::string api_key;
 };
 
 /// "http://host:port/path".
-Result<LoadTarget> ParseLoadUrl(const std::string& url);
+Result<LoadUrl> ParseLoadUrl(const std::string& url);
 
 /// What came of one answer.
 struct LoadAnswer {
@@ -32,7 +32,7 @@ struct LoadAnswer {
 
 class LoadStream {
  public:
-  explicit LoadStream(const LoadTarget& target) : target_(target) {}
+  explicit LoadStream(const LoadUrl& target) : target_(target) {}
   ~LoadStream() { Close(); }
   LoadStream(const LoadStream&) = delete;
   LoadStream& operator=(const LoadStream&) = delete;
@@ -55,7 +55,7 @@ class LoadStream {
   void TakeEvent(std::string_view data);
   std::optional<LoadAnswer> Finish();
 
-  const LoadTarget& target_;
+  const LoadUrl& target_;
   int socket_ = -1;
   std::string input_, events_;
   bool answering_ = false, has_head_ = false, complete_ = false, keep_ = false;

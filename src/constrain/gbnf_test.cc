@@ -23,7 +23,7 @@ std::string Fault(std::string_view text) {
   return program ? "none" : program.error().message;
 }
 
-bool Matches(std::string_view grammar_text, std::string_view text) {
+bool Fits(std::string_view grammar_text, std::string_view text) {
   const auto grammar = ParseGbnf(grammar_text);
   if (!grammar) {
     ADD_FAILURE() << grammar.error().message;
@@ -42,22 +42,22 @@ bool Matches(std::string_view grammar_text, std::string_view text) {
 }
 
 TEST(Gbnf, ReadsLiteralsClassesAndEscapes) {
-  EXPECT_TRUE(Matches(R"(root ::= "a\"\\\n\x41\u00e9\U0001F600")", "a\"\\\nA\u00e9\U0001F600"));
-  EXPECT_TRUE(Matches(R"(root ::= [a-c\]\-] [^x-z"] .)", "]\u20AC\n"));
-  EXPECT_FALSE(Matches(R"(root ::= [^x-z"])", "y"));
-  EXPECT_FALSE(Matches(R"(root ::= .)", ""));
-  EXPECT_TRUE(Matches("root ::= [\u00e0-\u00ff]+ [-a]", "\u00e9\u00e0-"));
-  EXPECT_FALSE(Matches("root ::= .", "\xED\xA0\x80"));  // a surrogate is no character
+  EXPECT_TRUE(Fits(R"(root ::= "a\"\\\n\x41\u00e9\U0001F600")", "a\"\\\nA\u00e9\U0001F600"));
+  EXPECT_TRUE(Fits(R"(root ::= [a-c\]\-] [^x-z"] .)", "]\u20AC\n"));
+  EXPECT_FALSE(Fits(R"(root ::= [^x-z"])", "y"));
+  EXPECT_FALSE(Fits(R"(root ::= .)", ""));
+  EXPECT_TRUE(Fits("root ::= [\u00e0-\u00ff]+ [-a]", "\u00e9\u00e0-"));
+  EXPECT_FALSE(Fits("root ::= .", "\xED\xA0\x80"));  // a surrogate is no character
 }
 
 TEST(Gbnf, ReadsRepetitionsAndGroups) {
-  EXPECT_TRUE(Matches(R"(root ::= ("a" | "bc"){2} "d"? "e"* "f"+)", "abceef"));
-  EXPECT_TRUE(Matches(R"(root ::= "ab"{2,} [0-9]{1,3})", "ababab123"));
-  EXPECT_FALSE(Matches(R"(root ::= "ab"{2,} [0-9]{1,3})", "abab1234"));
-  EXPECT_FALSE(Matches(R"(root ::= "ab"{2,})", "ab"));
-  EXPECT_TRUE(Matches(R"(root ::= ("x"{3}){2})", "xxxxxx"));
-  EXPECT_TRUE(Matches(R"(root ::= ("a"?)* "b")", "aab"));
-  EXPECT_TRUE(Matches(R"(root ::= "a" |)", ""));
+  EXPECT_TRUE(Fits(R"(root ::= ("a" | "bc"){2} "d"? "e"* "f"+)", "abceef"));
+  EXPECT_TRUE(Fits(R"(root ::= "ab"{2,} [0-9]{1,3})", "ababab123"));
+  EXPECT_FALSE(Fits(R"(root ::= "ab"{2,} [0-9]{1,3})", "abab1234"));
+  EXPECT_FALSE(Fits(R"(root ::= "ab"{2,})", "ab"));
+  EXPECT_TRUE(Fits(R"(root ::= ("x"{3}){2})", "xxxxxx"));
+  EXPECT_TRUE(Fits(R"(root ::= ("a"?)* "b")", "aab"));
+  EXPECT_TRUE(Fits(R"(root ::= "a" |)", ""));
 }
 
 TEST(Gbnf, ReadsRulesOverSeveralLinesWithComments) {
@@ -72,8 +72,8 @@ item ::= "a"
   | root
 ws ::= [ \t]*
 )";
-  EXPECT_TRUE(Matches(text, "[a,  [b,[]]]"));
-  EXPECT_FALSE(Matches(text, "[a,]"));
+  EXPECT_TRUE(Fits(text, "[a,  [b,[]]]"));
+  EXPECT_FALSE(Fits(text, "[a,]"));
 }
 
 TEST(Gbnf, FaultsNameLineAndColumn) {

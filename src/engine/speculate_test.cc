@@ -16,7 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-struct Answer {
+struct GuessedAnswer {
   std::vector<int32_t> ids;
   std::string text;
   std::vector<float> logprobs;
@@ -25,12 +25,12 @@ struct Answer {
   GuessCount guesses;
 };
 
-bool operator==(const Answer& a, const Answer& b) {
+bool operator==(const GuessedAnswer& a, const GuessedAnswer& b) {
   return a.ids == b.ids && a.text == b.text && a.logprobs == b.logprobs && a.finish == b.finish &&
          a.cached_tokens == b.cached_tokens;
 }
 
-std::ostream& operator<<(std::ostream& out, const Answer& a) {
+std::ostream& operator<<(std::ostream& out, const GuessedAnswer& a) {
   return out << a.ids.size() << " tokens \"" << a.text << "\", finish "
              << (a.finish ? FinishReasonName(*a.finish) : "none");
 }
@@ -122,9 +122,9 @@ class SpeculateTest : public ::testing::Test {
     return requests;
   }
 
-  static std::vector<Answer> RunAll(Engine& engine, const std::vector<Request>& requests,
-                                    bool together) {
-    std::map<uint64_t, Answer> answers;
+  static std::vector<GuessedAnswer> RunAll(Engine& engine, const std::vector<Request>& requests,
+                                           bool together) {
+    std::map<uint64_t, GuessedAnswer> answers;
     std::vector<uint64_t> ids;
     const auto drain = [&] {
       while (engine.busy()) {
@@ -138,11 +138,11 @@ class SpeculateTest : public ::testing::Test {
       if (!together) drain();
     }
     drain();
-    std::vector<Answer> in_order;
+    std::vector<GuessedAnswer> in_order;
     for (const uint64_t id : ids) in_order.push_back(answers[id]);
     return in_order;
   }
-  static void Take(const Event& event, Answer& answer) {
+  static void Take(const Event& event, GuessedAnswer& answer) {
     EXPECT_FALSE(answer.finish) << "an event after the last";
     if (event.token >= 0) {
       answer.ids.push_back(event.token);
@@ -154,12 +154,12 @@ class SpeculateTest : public ::testing::Test {
     answer.guesses = event.guesses;
   }
 
-  std::vector<Answer> Plain(const std::vector<Request>& requests) {
+  std::vector<GuessedAnswer> Plain(const std::vector<Request>& requests) {
     return RunAll(*Make(Options(nullptr)), requests, false);
   }
   /// Prompts and answers by the ids that an engine gives the requests.
   static std::map<uint64_t, std::vector<int32_t>> Texts(const std::vector<Request>& requests,
-                                                        const std::vector<Answer>& answers) {
+                                                        const std::vector<GuessedAnswer>& answers) {
     std::map<uint64_t, std::vector<int32_t>> texts;
     for (size_t i = 0; i < requests.size(); ++i) {
       std::vector<int32_t>& text = texts[i + 1] = requests[i].prompt;
@@ -167,9 +167,9 @@ class SpeculateTest : public ::testing::Test {
     }
     return texts;
   }
-  static GuessCount Sum(const std::vector<Answer>& answers) {
+  static GuessCount Sum(const std::vector<GuessedAnswer>& answers) {
     GuessCount sum;
-    for (const Answer& answer : answers) {
+    for (const GuessedAnswer& answer : answers) {
       sum.steps += answer.guesses.steps;
       sum.drafted += answer.guesses.drafted;
       sum.accepted += answer.guesses.accepted;
@@ -202,7 +202,7 @@ TEST_F(SpeculateTest, AModelThatIsTheSameGuessesEverythingRight) {
   for (const bool together : {false, true}) {
     const auto answers = RunAll(*Make(Options(ByModel(*model_, 8), 8)), requests, together);
     EXPECT_EQ(answers, plain);
-    for (const Answer& answer : answers) {
+    for (const GuessedAnswer& answer : answers) {
       if (answer.finish != FinishReason::kLength) continue;  // guesses past an end were in vain
       EXPECT_EQ(answer.guesses.accepted, answer.guesses.drafted);
       EXPECT_EQ(answer.guesses.steps + answer.guesses.accepted,
@@ -247,7 +247,7 @@ TEST_F(SpeculateTest, GuessesAlwaysWrongOrSometimesWrongChangeNothing) {
 
 TEST_F(SpeculateTest, EndsWherePlainDecodingEnds) {
   std::vector<Request> requests(4, Requests()[1]);
-  const Answer whole = Plain({requests[0]})[0];
+  const GuessedAnswer whole = Plain({requests[0]})[0];
   ASSERT_GT(whole.ids.size(), 30u);
   requests[0].stop_strings = {whole.text.substr(7, 3)};
   requests[1].sampling.ignore_eos = false;
@@ -257,7 +257,7 @@ TEST_F(SpeculateTest, EndsWherePlainDecodingEnds) {
   const auto plain = Plain(requests);
   EXPECT_EQ(plain[0].finish, FinishReason::kStop);
   EXPECT_EQ(plain[1].finish, FinishReason::kStop);
-  const auto texts = Texts(requests, std::vector<Answer>(4, whole));
+  const auto texts = Texts(requests, std::vector<GuessedAnswer>(4, whole));
   const auto answers =
       RunAll(*Make(Options(std::make_shared<Oracle>(texts, 0), 4)), requests, true);
   EXPECT_EQ(answers, plain);
@@ -291,7 +291,7 @@ TEST_F(SpeculateTest, SurvivesPreemptionAndSmallBatches) {
 
 TEST_F(SpeculateTest, KeepsSessionsAndTheDraftsOwnCache) {
   const auto converse = [&](Engine& engine) {
-    std::vector<Answer> answers;
+    std::vector<GuessedAnswer> answers;
     Request request = Requests()[1];
     request.max_tokens = 15;
     request.session = engine.OpenSession();
@@ -315,7 +315,7 @@ TEST_F(SpeculateTest, CancelsBetweenGuesses) {
   auto engine = Make(Options(std::make_shared<Oracle>(Texts(requests, plain), 0), 8));
   const int64_t pages = engine->free_pages();
   for (const Request& request : requests) ASSERT_TRUE(engine->Submit(request));
-  std::map<uint64_t, Answer> answers;
+  std::map<uint64_t, GuessedAnswer> answers;
   for (int step = 0; step < 4; ++step) {
     for (const Event& event : engine->Step()) Take(event, answers[event.request]);
   }

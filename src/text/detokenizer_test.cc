@@ -14,8 +14,8 @@ namespace octet {
 namespace {
 
 using testing::ReadAll;
-using testing::SmallModelPath;
 using testing::SmallTokenizer;
+using testing::SmallTokenizerPath;
 using Ids = std::vector<int32_t>;
 
 constexpr uint64_t kSeed = 20240108;
@@ -44,7 +44,7 @@ Ids RandomIds(uint64_t stream) {
 TEST(Detokenizer, EqualsSentencePiecesOwnDecoding) {
   const auto tokenizer = SmallTokenizer();
   sentencepiece::SentencePieceProcessor library;
-  ASSERT_TRUE(library.LoadFromSerializedProto(ReadAll(SmallModelPath())).ok());
+  ASSERT_TRUE(library.LoadFromSerializedProto(ReadAll(SmallTokenizerPath())).ok());
   for (uint64_t stream = 0; stream < 3000; ++stream) {
     const Ids ids = RandomIds(stream);
     std::string expected;

@@ -18,8 +18,8 @@ using ::testing::HasSubstr;
 using testing::Must;
 using ::testing::Not;
 using testing::ReadAll;
-using testing::SmallModelPath;
 using testing::SmallTokenizer;
+using testing::SmallTokenizerPath;
 using testing::TempFolder;
 using testing::TokenizerJsonOf;
 
@@ -42,7 +42,7 @@ GgufMetadata SmallGguf() {
 
 TEST(LoadTokenizer, ReadsAFolderAndTheFileItself) {
   const TempFolder folder;
-  folder.Write("tokenizer.model", ReadAll(SmallModelPath()));
+  folder.Write("tokenizer.model", ReadAll(SmallTokenizerPath()));
   for (const auto& path : {folder.path(), folder / "tokenizer.model"}) {
     EXPECT_THAT(Must(LoadTokenizer(path))->Encode("the license"), ElementsAre(268, 411));
   }
@@ -55,7 +55,7 @@ TEST(LoadTokenizer, ReadsAFolderAndTheFileItself) {
 
 TEST(LoadTokenizer, TakesSpecialTokensAndTemplateFromTheFolder) {
   const TempFolder folder;
-  folder.Write("tokenizer.model", ReadAll(SmallModelPath()));
+  folder.Write("tokenizer.model", ReadAll(SmallTokenizerPath()));
   folder.Write("tokenizer_config.json", R"({
     "add_bos_token": false, "eos_token": {"content": "<|im_end|>", "lstrip": false},
     "chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}],
@@ -78,7 +78,7 @@ TEST(LoadTokenizer, TakesSpecialTokensAndTemplateFromTheFolder) {
 
 TEST(LoadTokenizer, ReadsAddedTokensAndTheTemplateFile) {
   const TempFolder folder;
-  folder.Write("tokenizer.model", ReadAll(SmallModelPath()));
+  folder.Write("tokenizer.model", ReadAll(SmallTokenizerPath()));
   folder.Write("added_tokens.json", R"({"<pad>": 512, "word": 513})");
   folder.Write("special_tokens_map.json", R"({"pad_token": "<pad>"})");
   folder.Write("chat_template.jinja", "[INST]");
@@ -135,7 +135,7 @@ TEST(LoadTokenizer, SaysWhatItLookedFor) {
   EXPECT_THAT(ErrorOf(folder.path()), HasSubstr("tokenizer.json"));
   EXPECT_THAT(ErrorOf(folder / "absent"), HasSubstr("no such file"));
   EXPECT_EQ(LoadTokenizer(folder.path()).error().code, ErrorCode::kNotFound);
-  folder.Write("tokenizer.model", ReadAll(SmallModelPath()));
+  folder.Write("tokenizer.model", ReadAll(SmallTokenizerPath()));
   folder.Write("tokenizer_config.json", "{");
   EXPECT_THAT(ErrorOf(folder.path()), HasSubstr("tokenizer_config.json"));
 }

@@ -15,8 +15,8 @@ namespace {
 using testing::ExpectTruncationsRefused;
 using testing::Parser;
 using testing::ReadAll;
-using testing::SmallModelPath;
 using testing::SmallTokenizer;
+using testing::SmallTokenizerPath;
 using testing::SurviveByteFlips;
 using testing::TokenizerJsonOf;
 
@@ -34,7 +34,7 @@ Parser LoadAndUse(Load load) {
 }
 
 TEST(DamagedTokenizer, SentencePieceModel) {
-  const std::string good = ReadAll(SmallModelPath());
+  const std::string good = ReadAll(SmallTokenizerPath());
   const Parser parse = LoadAndUse(TokenizerFromSentencePiece);
   ASSERT_TRUE(parse(std::as_bytes(std::span(good))));
   ExpectTruncationsRefused(good, parse);

@@ -19,8 +19,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Must;
 using testing::ReadAll;
-using testing::SmallModelPath;
 using testing::SmallTokenizer;
+using testing::SmallTokenizerPath;
 using testing::TokenizerJsonOf;
 using Ids = std::vector<int32_t>;
 
@@ -165,7 +165,7 @@ TEST(Tokenizer, TokenBytesAreWhatRunningTextGains) {
 }
 
 TEST(Tokenizer, RefusesSentencePieceModelsItWouldGetWrong) {
-  const std::string bytes = ReadAll(SmallModelPath());
+  const std::string bytes = ReadAll(SmallTokenizerPath());
   // Later fields win: TrainerSpec.model_type = UNIGRAM, then NormalizerSpec with a character map.
   const auto unigram = TokenizerFromSentencePiece(bytes + std::string("\x12\x02\x18\x01"), "m");
   ASSERT_FALSE(unigram);
@@ -177,7 +177,7 @@ TEST(Tokenizer, RefusesSentencePieceModelsItWouldGetWrong) {
 }
 
 TEST(Tokenizer, RefusesBrokenModelsOrReadsThem) {
-  const std::string bytes = ReadAll(SmallModelPath());
+  const std::string bytes = ReadAll(SmallTokenizerPath());
   for (size_t cut = 0; cut < bytes.size(); cut += 61) {
     const auto tokenizer = TokenizerFromSentencePiece(bytes.substr(0, cut), "cut");
     if (!tokenizer) {

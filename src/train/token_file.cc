@@ -107,7 +107,9 @@ int64_t TokenFile::End(int64_t document) const {
   return static_cast<int64_t>(ReadU64(ends_ + document * 8));
 }
 
-uint64_t TokenFile::ContentChecksum() const { return Checksum(file_.bytes().subspan(kHeaderBytes)); }
+uint64_t TokenFile::ContentChecksum() const {
+  return Checksum(file_.bytes().subspan(kHeaderBytes));
+}
 
 Status TokenFile::Read(int64_t document, int64_t first, int64_t count, int64_t vocab_size,
                        std::vector<int32_t>& ids) const {

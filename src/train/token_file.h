@@ -41,7 +41,8 @@ class TokenFile {
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }
   uint64_t key() const { return key_; }
-  /// Of documents, tokens and weights, whatever they were made from and when. Reads all of the file.
+  /// Of documents, tokens and weights, whatever they were made from and when. Reads all of the
+  /// file.
   uint64_t ContentChecksum() const;
   bool weighted() const { return weights_ != nullptr; }
   int64_t Size(int64_t document) const { return End(document) - Begin(document); }

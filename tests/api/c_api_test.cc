@@ -18,7 +18,7 @@ struct Free {
 };
 using Model = std::unique_ptr<octet_model, Free>;
 
-Model Load() {
+Model LoadModel() {
   octet_model* model = nullptr;
   octet_load_options options;
   octet_load_options_init(&options);
@@ -27,7 +27,7 @@ Model Load() {
   return Model(model);
 }
 
-octet_generate_options Greedy(int64_t max_tokens) {
+octet_generate_options GreedyOptions(int64_t max_tokens) {
   octet_generate_options options;
   octet_generate_options_init(&options);
   options.temperature = 0;
@@ -41,8 +41,8 @@ int Append(void* user, const char* piece, size_t bytes) {
 }
 
 TEST(CApi, GeneratesWhatTheFacadeGenerates) {
-  const Model model = Load();
-  const octet_generate_options options = Greedy(27);
+  const Model model = LoadModel();
+  const octet_generate_options options = GreedyOptions(27);
   octet_generate_result result = {};
   result.struct_size = sizeof result;
   std::string text;
@@ -63,7 +63,7 @@ TEST(CApi, GuessesAheadWithAModelAndSaysTheSame) {
   octet_model* loaded = nullptr;
   ASSERT_EQ(octet_model_load(&load, &loaded), OCTET_OK) << octet_last_error();
   const Model model(loaded);
-  const octet_generate_options options = Greedy(27);
+  const octet_generate_options options = GreedyOptions(27);
   octet_generate_result result = {};
   result.struct_size = sizeof result;
   std::string text;
@@ -78,8 +78,8 @@ TEST(CApi, GuessesAheadWithAModelAndSaysTheSame) {
 }
 
 TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
-  const Model model = Load();
-  octet_generate_options options = Greedy(27);
+  const Model model = LoadModel();
+  octet_generate_options options = GreedyOptions(27);
   const char* const stops[] = {"girl"};
   options.stop = stops;
   options.stop_count = 1;
@@ -91,7 +91,7 @@ TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
   EXPECT_EQ(text, ", there was a little ");
   EXPECT_EQ(result.finish, OCTET_FINISH_STOP);
 
-  options = Greedy(1);
+  options = GreedyOptions(1);
   const int32_t id = 100;
   const float bias = 1000;
   options.bias_ids = &id;
@@ -104,7 +104,7 @@ TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
   ASSERT_EQ(octet_detokenize(model.get(), &id, 1, expected, sizeof expected, &bytes), OCTET_OK);
   EXPECT_THAT(biased, HasSubstr(expected));
 
-  options = Greedy(27);
+  options = GreedyOptions(27);
   const auto stop_at_once = [](void*, const char*, size_t) { return 1; };
   ASSERT_EQ(octet_generate(model.get(), "Once", &options, stop_at_once, nullptr, &result),
             OCTET_OK);
@@ -112,8 +112,8 @@ TEST(CApi, HonoursStopStringsBiasesAndTheCallback) {
 }
 
 TEST(CApi, KeepsToAGrammarOrASchema) {
-  const Model model = Load();
-  octet_generate_options options = Greedy(40);
+  const Model model = LoadModel();
+  octet_generate_options options = GreedyOptions(40);
   options.grammar = "root ::= \"x\" [0-9]{2} \"y\"";
   std::string text;
   ASSERT_EQ(octet_generate(model.get(), "Once", &options, Append, &text, nullptr), OCTET_OK);
@@ -130,7 +130,7 @@ TEST(CApi, KeepsToAGrammarOrASchema) {
 }
 
 TEST(CApi, TellsSizesBeforeItWrites) {
-  const Model model = Load();
+  const Model model = LoadModel();
   const std::string text = "Once upon a time";
   size_t count = 0;
   ASSERT_EQ(octet_tokenize(model.get(), text.data(), text.size(), 0, nullptr, 0, &count), OCTET_OK);
@@ -151,7 +151,7 @@ TEST(CApi, TellsSizesBeforeItWrites) {
 }
 
 TEST(CApi, GivesInfoAndLogits) {
-  const Model model = Load();
+  const Model model = LoadModel();
   octet_model_info info = {};
   info.struct_size = sizeof info;
   ASSERT_EQ(octet_model_get_info(model.get(), &info), OCTET_OK);
@@ -167,7 +167,7 @@ TEST(CApi, GivesInfoAndLogits) {
 }
 
 TEST(CApi, ServesCallersOfOlderAndRefusesThoseOfNewerHeaders) {
-  const Model model = Load();
+  const Model model = LoadModel();
   octet_model_info info = {};
   info.struct_size = offsetof(octet_model_info, vocab_size);
   info.vocab_size = -7;
@@ -175,7 +175,7 @@ TEST(CApi, ServesCallersOfOlderAndRefusesThoseOfNewerHeaders) {
   EXPECT_STREQ(info.architecture, "mixtral");
   EXPECT_EQ(info.vocab_size, -7) << "wrote past the caller's struct";
 
-  octet_generate_options options = Greedy(3);
+  octet_generate_options options = GreedyOptions(3);
   options.struct_size = offsetof(octet_generate_options, ignore_eos);
   options.chat = 1;
   options.chat_format = "read past the caller's struct";
@@ -202,8 +202,8 @@ TEST(CApi, SaysWhatIsWrong) {
   EXPECT_STREQ(octet_status_name(OCTET_NOT_FOUND), "not_found");
   octet_model_free(nullptr);
 
-  const Model model = Load();
-  octet_generate_options options = Greedy(5);
+  const Model model = LoadModel();
+  octet_generate_options options = GreedyOptions(5);
   options.top_p = 2;
   EXPECT_EQ(octet_generate(model.get(), "Once", &options, nullptr, nullptr, nullptr),
             OCTET_INVALID_ARGUMENT);

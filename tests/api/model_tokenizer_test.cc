@@ -13,12 +13,12 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Ids = std::vector<int32_t>;
 
-Result<ModelTokenizer> Load() {
+Result<ModelTokenizer> LoadTokenizer() {
   return ModelTokenizer::Load(std::string(OCTET_SOURCE_DIR) + "/tests/data/tokenizer512.model");
 }
 
 TEST(ModelTokenizer, EncodesAndDecodes) {
-  auto loaded = Load();
+  auto loaded = LoadTokenizer();
   ASSERT_TRUE(loaded) << loaded.error().message;
   const ModelTokenizer tokenizer = std::move(*loaded);
   EXPECT_EQ(tokenizer.vocab_size(), 512);
@@ -35,7 +35,7 @@ TEST(ModelTokenizer, EncodesAndDecodes) {
 }
 
 TEST(ModelTokenizer, NamesIdsOutOfRange) {
-  const auto tokenizer = Load();
+  const auto tokenizer = LoadTokenizer();
   ASSERT_TRUE(tokenizer);
   const auto text = tokenizer->Decode(Ids{1, 512});
   ASSERT_FALSE(text);
@@ -46,7 +46,7 @@ TEST(ModelTokenizer, NamesIdsOutOfRange) {
 }
 
 TEST(ModelTokenizer, RendersConversations) {
-  const auto tokenizer = Load();
+  const auto tokenizer = LoadTokenizer();
   ASSERT_TRUE(tokenizer);
   EXPECT_EQ(tokenizer->chat_format(), "raw");
   const std::vector<ChatMessage> messages = {{"user", "a"}, {"assistant", "b"}};

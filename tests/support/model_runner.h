@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "cpu/isa.h"
 #include "model/forward.h"
 #include "model/synthetic.h"
+#include "support/must.h"
 
 namespace octet::testing {
 
@@ -23,16 +23,6 @@ struct RunnerOptions {
   int64_t kv_tokens = 4096;
   Arithmetic arithmetic = Arithmetic::kFloat32;
 };
-
-/// The value of a result; a failed test with its message otherwise (then the program ends).
-template <class T>
-T Must(Result<T> result) {
-  if (!result) {
-    ADD_FAILURE() << result.error().message;
-    std::abort();
-  }
-  return *std::move(result);
-}
 
 /// Owns a pool, scratch and a KV cache around a model that outlives it.
 class ModelRunner {

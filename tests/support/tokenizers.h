@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "support/must.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -22,18 +23,12 @@ inline std::string ReadAll(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-inline std::filesystem::path SmallModelPath() {
+inline std::filesystem::path SmallTokenizerPath() {
   return std::filesystem::path(OCTET_SOURCE_DIR) / "tests/data/tokenizer512.model";
 }
 
-template <class T>
-T Must(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  return *std::move(result);
-}
-
 inline std::unique_ptr<Tokenizer> SmallTokenizer() {
-  return Must(TokenizerFromSentencePiece(ReadAll(SmallModelPath()), "tokenizer512.model"));
+  return Must(TokenizerFromSentencePiece(ReadAll(SmallTokenizerPath()), "tokenizer512.model"));
 }
 
 /// Every pair of pieces that spells a piece, best score first: what Hugging Face's converter lists.
