@@ -154,7 +154,8 @@ Status Run(RunFlags& flags) {
 void Add_run(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "Continue a prompt, or answer it with --chat");
   auto flags = std::make_shared<RunFlags>();
-  command->add_option("PROMPT", flags->prompt, "The text to continue; else -f or standard input");
+  command->add_option("-p,--prompt,PROMPT", flags->prompt,
+                      "The text to continue; else -f or standard input");
   command->add_option("-f,--file", flags->file, "Read the prompt from a file, - for standard input")
       ->excludes("PROMPT");
   AddLoadFlags(*command, flags->load);

@@ -128,7 +128,7 @@ void AddLoadFlags(CLI::App& command, LoadOptions& load) {
                   "Adapters beside the weights: a PEFT or Mistral folder, and how much of them")
       ->type_name("FOLDER[:SCALE]");
   command.add_option("-t,--threads", load.threads, "Threads; 0: one a physical core");
-  command.add_option("--ctx", load.context,
+  command.add_option("-c,--ctx", load.context,
                      "Tokens of prompt and answer together; 0: the model's, at most 8192");
   command.add_option("--kv-type", load.kv_type, "Type of keys and values: f16, f32, bf16, q8_0");
   command.add_option("--arithmetic", load.arithmetic, "fast, or float32 for exact products");

@@ -11,6 +11,10 @@ ExpectErrors "stories260k-mixtral: loaded in"
 ExpectErrors "answer 27 tokens"
 ExpectErrors "ended by length"
 
+# As llama.cpp has it.
+Run "$OCTET" run -p "$prompt" -c 256 --temp 0 -n 27 -q
+ExpectEqual "$output" "$story"
+
 # The prompt from a pipe and from a file is the same prompt.
 Run "$OCTET" run --temp 0 -n 27 -q <<<"$prompt"
 ExpectEqual "$output" "$story"
