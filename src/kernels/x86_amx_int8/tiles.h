@@ -10,6 +10,10 @@
 #define OCTET_TILE_LOAD(n, p, stride)                                                      \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #n ::"r"(p), "r"(static_cast<int64_t>(stride)) \
                : "memory")
+/// What is not wanted in the first-level cache: what lies there already stays.
+#define OCTET_TILE_LOAD_PAST_L1(n, p, stride)                                                \
+  asm volatile("tileloaddt1 (%0,%1,1), %%tmm" #n ::"r"(p), "r"(static_cast<int64_t>(stride)) \
+               : "memory")
 #define OCTET_TILE_STORE(n, p, stride)                                                         \
   asm volatile("tilestored %%tmm" #n ", (%0,%1,1)" ::"r"(p), "r"(static_cast<int64_t>(stride)) \
                : "memory")
