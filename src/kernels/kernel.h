@@ -331,9 +331,10 @@ struct PackTilesArgs {
 };
 constexpr int64_t kTileOutputs = 16, kTileDepth = 32, kTileValues = 512;
 
-/// c[M, N] = a · bᵀ, or c + a · bᵀ. Every element is one chain over the depth: it starts at 0 (or
-/// c), and takes 32 terms at a time as the instruction tdpbf16ps does: even and odd ones each a
-/// chain of fmas from 0, their sum added. Subnormal sums are 0. So its bits depend on nothing else.
+/// c[M, N] = a · bᵀ, or from + a · bᵀ. Every element is one chain over the depth: it starts at 0
+/// (or at from), and takes 32 terms at a time as the instruction tdpbf16ps does: even and odd ones
+/// each a chain of fmas from 0, their sum added. Subnormal sums are 0. So its bits depend on
+/// nothing else.
 struct TileProductArgs {
   const uint16_t* a;  // ceil(rows / 16) panels of rows
   const uint16_t* b;  // ceil(cols / 16) panels of pairs
@@ -342,7 +343,12 @@ struct TileProductArgs {
   int64_t rows, cols;  // of c
   float* c;
   int64_t c_stride;
-  bool add;
+  const float* from;  // null, or sums so far: c itself or apart from it
+  int64_t from_stride;
+  bool streams;  // c is read much later: past the caches
+  // Where not null: tiles of the depth from b_tiles on; panels as b's.
+  const uint16_t* b_more;
+  int64_t b_tiles;
 };
 
 /// One step of AdamW, each operation rounded by itself, in this order: g = grad · grad_scale;

@@ -117,8 +117,15 @@ struct Operands {
   std::vector<float> a, b;  // [rows, depth], [cols, depth]
 };
 
-/// c [rows, cols + 3] with canaries in the gaps.
-std::vector<float> Multiply(const KernelDescriptor& kernel, const Shape& s, bool add) {
+struct Product {
+  bool add = false, apart = false;  // sums so far lie in c, or apart from it
+  bool streams = false, parts = false;
+};
+
+int64_t StrideOf(const Shape& s) { return CeilDiv(s.cols + 1, kTileOutputs) * kTileOutputs; }
+
+/// c [rows, StrideOf] with canaries in the gaps.
+std::vector<float> Multiply(const KernelDescriptor& kernel, const Shape& s, const Product& p) {
   const Operands o(s);
   const int64_t tiles = CeilDiv(s.depth, kTileDepth);
   const KernelDescriptor& pack = *SelectKernels(DetectIsa()).pack_tiles;
@@ -134,26 +141,36 @@ std::vector<float> Multiply(const KernelDescriptor& kernel, const Shape& s, bool
     return out;
   };
   const Buffer a = packed(o.a, s.rows, false), b = packed(o.b, s.cols, true);
-  std::vector<float> c(s.rows * (s.cols + 3), kCanary);
-  for (int64_t i = 0; i < s.rows; ++i) {
-    for (int64_t j = 0; add && j < s.cols; ++j)
-      c[i * (s.cols + 3) + j] = static_cast<float>(RandomNormal(11, 5, i * s.cols + j));
-  }
-  kernel.tile_product({.a = a.as<const uint16_t>(),
-                       .b = b.as<const uint16_t>(),
-                       .a_panel_tiles = tiles,
-                       .b_panel_tiles = tiles,
-                       .depth_tiles = tiles,
-                       .rows = s.rows,
-                       .cols = s.cols,
-                       .c = c.data(),
-                       .c_stride = s.cols + 3,
-                       .add = add});
-  return c;
+  const int64_t stride = StrideOf(s);
+  Buffer c = *Buffer::Allocate(s.rows * stride * sizeof(float), "test");
+  std::vector<float> from(s.rows * stride);
+  for (int64_t i = 0; i < s.rows * stride; ++i)
+    from[i] = static_cast<float>(RandomNormal(11, 5, i));
+  for (int64_t i = 0; i < s.rows * stride; ++i)
+    c.as<float>()[i] = i % stride < s.cols && p.add && !p.apart ? from[i] : kCanary;
+  kernel.tile_product(
+      {.a = a.as<const uint16_t>(),
+       .b = b.as<const uint16_t>(),
+       .a_panel_tiles = tiles,
+       .b_panel_tiles = tiles,
+       .depth_tiles = tiles,
+       .rows = s.rows,
+       .cols = s.cols,
+       .c = c.as<float>(),
+       .c_stride = stride,
+       .from = !p.add    ? nullptr
+               : p.apart ? from.data()
+                         : c.as<float>(),
+       .from_stride = stride,
+       .streams = p.streams,
+       .b_more = p.parts ? b.as<const uint16_t>() + tiles / 2 * kTileValues : nullptr,
+       .b_tiles = tiles / 2});
+  return {c.as<float>(), c.as<float>() + s.rows * stride};
 }
 
 std::vector<Shape> Shapes() {
-  return {{1, 1, 1}, {16, 16, 32}, {17, 33, 40}, {40, 16, 100}, {64, 48, 1100}, {5, 70, 600}};
+  return {{1, 1, 1},      {16, 16, 32}, {17, 33, 40}, {40, 16, 100},
+          {64, 48, 1100}, {5, 70, 600}, {270, 64, 64}};
 }
 
 TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
@@ -161,11 +178,16 @@ TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
   for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kTileProduct)) {
     for (const Shape& s : Shapes()) {
       for (const bool add : {false, true}) {
-        const auto got = Multiply(*kernel, s, add), want = Multiply(reference, s, add);
-        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0)
-            << kernel->name << ", " << s.rows << " × " << s.cols << " × " << s.depth;
+        const auto want = Multiply(reference, s, {.add = add});
         for (int64_t i = 0; i < s.rows; ++i)
-          EXPECT_EQ(got[i * (s.cols + 3) + s.cols], kCanary) << kernel->name;
+          EXPECT_EQ(want[i * StrideOf(s) + s.cols], kCanary) << "reference";
+        for (int bits = 0; bits < 8; ++bits) {
+          const Product p{add, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+          const auto got = Multiply(*kernel, s, p);
+          EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0)
+              << kernel->name << ", " << s.rows << " × " << s.cols << " × " << s.depth
+              << (add ? ", added" : "") << ", variant " << bits;
+        }
       }
     }
   }
@@ -175,7 +197,7 @@ TEST(TileProduct, IsCloseToExactArithmetic) {
   const KernelDescriptor& kernel = *SelectKernels(DetectIsa()).tile_product;
   for (const Shape& s : Shapes()) {
     const Operands o(s);
-    const std::vector<float> c = Multiply(kernel, s, false);
+    const std::vector<float> c = Multiply(kernel, s, {});
     for (int64_t i = 0; i < s.rows; ++i) {
       for (int64_t j = 0; j < s.cols; ++j) {
         double sum = 0, magnitude = 0;
@@ -186,7 +208,7 @@ TEST(TileProduct, IsCloseToExactArithmetic) {
         }
         // Both operands are rounded to 8 bits, half a unit each, and each addition once.
         const double limit = (2.01 * 0x1p-9 + static_cast<double>(s.depth) * 0x1p-24) * magnitude;
-        ASSERT_NEAR(c[i * (s.cols + 3) + j], sum, limit);
+        ASSERT_NEAR(c[i * StrideOf(s) + j], sum, limit);
       }
     }
   }

@@ -192,17 +192,17 @@ void GradWeights(const Pass& pass, Context& context) {
   const int64_t rows = pass.rows();
   const bool add = !pass.task.begins;
   const TileOperand attn_in{pass.task.acts.tiles.attn_in, c.d_model, rows};
-  const TileProductTask all[] = {{{pass.operands.d_q, c.q_dim(), rows}, attn_in, grads.wq, add},
-                                 {{pass.operands.d_out, c.d_model, rows},
-                                  {pass.operands.attn, c.q_dim(), rows},
-                                  grads.wo,
-                                  add},
-                                 {{pass.operands.d_k, c.kv_dim(), rows}, attn_in, grads.wk, add},
-                                 {{pass.operands.d_v, c.kv_dim(), rows}, attn_in, grads.wv, add}};
+  const auto product = [&](const uint16_t* a, const TileOperand& b, View<float, 2> c) {
+    return TileProductTask{{a, c.shape[0], rows}, b, c, add, true};
+  };
+  const TileOperand attn{pass.operands.attn, c.q_dim(), rows};
+  const TileProductTask all[] = {
+      product(pass.operands.d_q, attn_in, grads.wq), product(pass.operands.d_out, attn, grads.wo),
+      product(pass.operands.d_k, attn_in, grads.wk), product(pass.operands.d_v, attn_in, grads.wv)};
   TileProductTask trained[4];
   size_t n = 0;
-  for (const TileProductTask& product : all) {
-    if (product.c.data != nullptr) trained[n++] = product;
+  for (const TileProductTask& task : all) {
+    if (task.c.data != nullptr) trained[n++] = task;
   }
   MultiplyTiles({trained, n}, context);
 }

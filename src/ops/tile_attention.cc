@@ -54,7 +54,8 @@ void Product(const Side& a, const Side& b, int64_t depth, View<float, 2> c, bool
                                       .cols = b.outputs,
                                       .c = c.data,
                                       .c_stride = c.stride[0],
-                                      .add = add});
+                                      .from = add ? c.data : nullptr,
+                                      .from_stride = c.stride[0]});
 }
 
 int64_t LongestSegment(std::span<const AttentionSegment> segments) {

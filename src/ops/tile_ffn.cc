@@ -8,7 +8,10 @@
 namespace octet {
 namespace {
 
-constexpr int64_t kBlockRows = 128;  // of a piece: its floats and tiles stay in level 2
+/// Rows of a block, and columns of the hidden layer at a time: the block's operands and floats stay
+/// in level 2 while the weights stream past them, so they are read once for many rows.
+constexpr int64_t kBlockRows = 256, kStretch = 128;
+constexpr int64_t kStretchStride = kStretch + 16;  // rows in different sets of the caches
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,8 +35,12 @@ std::span<const Block> MakeBlocks(const ExpertPlan& plan, int64_t experts, Arena
   size_t n = 0;
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t count = plan.offset[e + 1] - plan.offset[e];
-    for (int64_t from = 0; from < count; from += kBlockRows)
-      blocks[n++] = {e, plan.offset[e] + from, from, std::min(kBlockRows, count - from)};
+    if (count == 0) continue;
+    // Of one size: a few rows would read the weights as well.
+    const int64_t even = CeilDiv(count, CeilDiv(count, kBlockRows));
+    const int64_t rows = CeilDiv(even, kTileDepth) * kTileDepth;
+    for (int64_t from = 0; from < count; from += rows)
+      blocks[n++] = {e, plan.offset[e] + from, from, std::min(rows, count - from)};
   }
   return {blocks, n};
 }
@@ -59,15 +66,18 @@ struct ForwardScratch {
   float *gate, *up;
 };
 
-/// What a backward pass leaves for the gradients of the weights: operands over all slots, those of
-/// expert e from tile `first_tile[e]` of the depth on.
+/// What an expert's rows leave for the gradients of its weights, turned.
 struct WeightOperands {
   uint16_t *x, *d_out, *hidden, *d_gate, *d_up;
 };
 struct BackwardScratch {
-  uint16_t *d_out, *d_gate, *d_up;
-  float* d_hidden;
+  uint16_t *d_out, *d_hidden_inputs;  // the latter: by gate, then by up
+  float *d_hidden, *d_weight;
 };
+
+View<float, 2> Stretch(float* x, int64_t rows, int64_t cols) {
+  return {x, {rows, cols}, {kStretchStride, 1}};
+}
 
 }  // namespace
 
@@ -90,7 +100,8 @@ void TileFfn(const TileSource& x, std::span<const Expert> experts, const ExpertP
   for (int w = 0; w < context.pool.threads(); ++w) {
     scratch[w] = {arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, d)),
                   arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, ff)),
-                  arena.Allocate<float>(kBlockRows * ff), arena.Allocate<float>(kBlockRows * ff)};
+                  arena.Allocate<float>(kBlockRows * kStretchStride),
+                  arena.Allocate<float>(kBlockRows * kStretchStride)};
   }
   const KernelTable& kernels = context.kernels;
   context.pool.ParallelFor(static_cast<int64_t>(blocks.size()), [&](int64_t i, int worker) {
@@ -105,61 +116,48 @@ void TileFfn(const TileSource& x, std::span<const Expert> experts, const ExpertP
                                     .cols = d,
                                     .out = s.x,
                                     .panel_tiles = w.w1.panel_tiles()});
-    MultiplyBlock(s.x, w.w1, MakeView(s.gate, block.rows, ff), false, kernels);
-    MultiplyBlock(s.x, w.w3, MakeView(s.up, block.rows, ff), false, kernels);
-    kernels.swiglu_tiles->swiglu_tiles({.gate = s.gate,
-                                        .up = s.up,
-                                        .stride = ff,
-                                        .rows = block.rows,
-                                        .cols = ff,
-                                        .hidden = s.hidden,
-                                        .panel_tiles = w.w2.panel_tiles(),
-                                        .kept_gate = acts.kept_gate[block.first].data,
-                                        .kept_up = acts.kept_up[block.first].data,
-                                        .kept_stride = ff});
+    for (int64_t col = 0; col < ff; col += kStretch) {
+      const int64_t cols = std::min(kStretch, ff - col);
+      MultiplyBlock(s.x, w.w1.Part(col, cols), Stretch(s.gate, block.rows, cols), false, kernels);
+      MultiplyBlock(s.x, w.w3.Part(col, cols), Stretch(s.up, block.rows, cols), false, kernels);
+      kernels.swiglu_tiles->swiglu_tiles({.gate = s.gate,
+                                          .up = s.up,
+                                          .stride = kStretchStride,
+                                          .rows = block.rows,
+                                          .cols = cols,
+                                          .hidden = s.hidden + col / kTileDepth * kTileValues,
+                                          .panel_tiles = w.w2.panel_tiles(),
+                                          .kept_gate = acts.kept_gate[block.first].data + col,
+                                          .kept_up = acts.kept_up[block.first].data + col,
+                                          .kept_stride = ff});
+    }
     MultiplyBlock(s.hidden, w.w2, y.Rows(block.first, block.rows), false, kernels);
   });
 }
 
 namespace {
 
-/// Tiles of the depth before each expert's: [E + 1].
-const int64_t* FirstTiles(const ExpertPlan& plan, int64_t experts, Arena& arena) {
-  auto* first = arena.Allocate<int64_t>(experts + 1);
-  first[0] = 0;
-  for (int64_t e = 0; e < experts; ++e)
-    first[e + 1] = first[e] + CeilDiv(plan.offset[e + 1] - plan.offset[e], kTileDepth);
-  return first;
-}
-
 struct GradPass {
   const TileFfnGradTask& task;
   const ExpertPlan& plan;
   float *slot_weight, *d_slot_weight;  // [S]
   const ExpertTiles* tiles;
-  const int64_t* first_tile;
-  WeightOperands operands;
+  WeightOperands operands[2];  // of every other expert that has rows
+  const int64_t* turn;         // [E] which
   View<float, 2> d_slots;
   const KernelTable& kernels;
 
   int64_t d() const { return task.d_out.cols; }
   int64_t ff() const { return task.acts.kept_gate.shape[1]; }
-  int64_t ExpertTileCount(int64_t e) const { return first_tile[e + 1] - first_tile[e]; }
-  /// Expert e's part of an operand of `cols` outputs (a multiple of 32).
-  uint16_t* Part(uint16_t* operand, int64_t cols, int64_t e) const {
-    return operand + cols / kTileOutputs * first_tile[e] * kTileValues;
-  }
-  uint16_t* ByDim(uint16_t* operand, int64_t e) const {
-    return Part(operand, CeilDiv(d(), kTileDepth) * kTileDepth, e);
-  }
-  uint16_t* ByFf(uint16_t* operand, int64_t e) const {
-    return Part(operand, CeilDiv(ff(), kTileDepth) * kTileDepth, e);
-  }
+  int64_t Count(int64_t e) const { return plan.offset[e + 1] - plan.offset[e]; }
 };
 
+/// d_slots of a block of slots, and its part of the operands of its expert.
 void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& s) {
   const int64_t d = pass.d(), ff = pass.ff(), tile = block.from / kTileDepth * kTileValues;
-  const int64_t turned_tiles = pass.ExpertTileCount(block.expert);
+  const int64_t turned_tiles = CeilDiv(pass.Count(block.expert), kTileDepth);
+  const int64_t ff_tiles = CeilDiv(ff, kTileDepth);
+  const WeightOperands& operands = pass.operands[pass.turn[block.expert]];
   const int32_t* row_of = pass.plan.row_of_slot.data + block.first;
   const auto pack = [&](const TileSource& x, bool turned, bool pairs, uint16_t* out) {
     pass.kernels.pack_tiles->pack_tiles(
@@ -171,36 +169,43 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
          .cols = d,
          .turned = turned,
          .pairs = pairs,
-         .streams = turned,
          .out = out,
          .panel_tiles = turned ? turned_tiles : CeilDiv(d, kTileDepth)});
   };
   pack(pass.task.d_out, false, false, s.d_out);
-  pack(pass.task.d_out, true, false, pass.ByDim(pass.operands.d_out, block.expert) + tile);
-  pack(pass.task.x, true, true, pass.ByDim(pass.operands.x, block.expert) + tile);
+  pack(pass.task.d_out, true, false, operands.d_out + tile);
+  pack(pass.task.x, true, true, operands.x + tile);
 
   const ExpertTiles& w = pass.tiles[block.expert];
-  MultiplyBlock(s.d_out, w.w2, MakeView(s.d_hidden, block.rows, ff), false, pass.kernels);
-  pass.kernels.swiglu_grad_tiles->swiglu_grad_tiles(
-      {.kept_gate = pass.task.acts.kept_gate[block.first].data,
-       .kept_up = pass.task.acts.kept_up[block.first].data,
-       .kept_stride = ff,
-       .d_hidden = s.d_hidden,
-       .stride = ff,
-       .rows = block.rows,
-       .cols = ff,
-       .weight = pass.slot_weight + block.first,
-       .d_weight = pass.d_slot_weight + block.first,
-       .d_gate = s.d_gate,
-       .d_up = s.d_up,
-       .panel_tiles = CeilDiv(ff, kTileDepth),
-       .d_gate_turned = pass.ByFf(pass.operands.d_gate, block.expert) + tile,
-       .d_up_turned = pass.ByFf(pass.operands.d_up, block.expert) + tile,
-       .hidden_turned = pass.ByFf(pass.operands.hidden, block.expert) + tile,
-       .turned_panel_tiles = turned_tiles});
-  const View<float, 2> d_x = pass.d_slots.Rows(block.first, block.rows);
-  MultiplyBlock(s.d_gate, w.w1, d_x, false, pass.kernels);
-  MultiplyBlock(s.d_up, w.w3, d_x, true, pass.kernels);
+  float* d_weight = pass.d_slot_weight + block.first;
+  std::fill_n(d_weight, block.rows, 0.0f);
+  for (int64_t col = 0; col < ff; col += kStretch) {
+    const int64_t cols = std::min(kStretch, ff - col);
+    const int64_t turned = col / kTileOutputs * turned_tiles * kTileValues + tile;
+    uint16_t* d_gate = s.d_hidden_inputs + col / kTileDepth * kTileValues;
+    MultiplyBlock(s.d_out, w.w2.Part(col, cols), Stretch(s.d_hidden, block.rows, cols), false,
+                  pass.kernels);
+    pass.kernels.swiglu_grad_tiles->swiglu_grad_tiles(
+        {.kept_gate = pass.task.acts.kept_gate[block.first].data + col,
+         .kept_up = pass.task.acts.kept_up[block.first].data + col,
+         .kept_stride = ff,
+         .d_hidden = s.d_hidden,
+         .stride = kStretchStride,
+         .rows = block.rows,
+         .cols = cols,
+         .weight = pass.slot_weight + block.first,
+         .d_weight = s.d_weight,
+         .d_gate = d_gate,
+         .d_up = d_gate + ff_tiles * kTileValues,
+         .panel_tiles = 2 * ff_tiles,
+         .d_gate_turned = operands.d_gate + turned,
+         .d_up_turned = operands.d_up + turned,
+         .hidden_turned = operands.hidden + turned,
+         .turned_panel_tiles = turned_tiles});
+    for (int64_t r = 0; r < block.rows; ++r) d_weight[r] += s.d_weight[r];
+  }
+  MultiplyBlock(s.d_hidden_inputs, w.w1, w.w3, pass.d_slots.Rows(block.first, block.rows),
+                pass.kernels);
 }
 
 void Zero(const ExpertGrads& grads, Context& context) {
@@ -211,31 +216,53 @@ void Zero(const ExpertGrads& grads, Context& context) {
   }
 }
 
-void GradWeights(const GradPass& pass, int64_t experts, Context& context) {
-  auto* products = context.scratch.Allocate<TileProductTask>(3 * experts);
+/// The products that are the gradients of expert e's weights; `products` has room for three.
+std::span<const TileProductTask> GradProducts(const GradPass& pass, int64_t e,
+                                              TileProductTask* products) {
+  const ExpertGrads& grads = pass.task.grads[static_cast<size_t>(e)];
+  const WeightOperands& o = pass.operands[pass.turn[e]];
+  const int64_t count = pass.Count(e);
+  const TileOperand x{o.x, pass.d(), count}, d_out{o.d_out, pass.d(), count};
+  const TileOperand hidden{o.hidden, pass.ff(), count};
+  const TileOperand d_gate{o.d_gate, pass.ff(), count}, d_up{o.d_up, pass.ff(), count};
   size_t n = 0;
-  const bool add = !pass.task.begins;
-  for (int64_t e = 0; e < experts; ++e) {
-    const int64_t count = pass.plan.offset[e + 1] - pass.plan.offset[e];
-    const ExpertGrads& grads = pass.task.grads[static_cast<size_t>(e)];
-    if (count == 0) {
-      if (!add) Zero(grads, context);
+  const auto add = [&](const TileOperand& a, const TileOperand& b, View<float, 2> c) {
+    if (c.data != nullptr) products[n++] = {a, b, c, !pass.task.begins, true};
+  };
+  add(d_gate, x, grads.w1);
+  add(d_up, x, grads.w3);
+  add(d_out, hidden, grads.w2);
+  return {products, n};
+}
+
+/// Expert after expert, so that what the products of its weights read is still in the last cache;
+/// beside the blocks of the next one, so that nobody waits.
+void GradExperts(const GradPass& pass, std::span<const Block> blocks,
+                 const BackwardScratch* scratch, Context& context) {
+  const auto experts = static_cast<int64_t>(pass.task.experts.size());
+  TileProductTask room[3];
+  std::span<const TileProductTask> products;  // of the expert before
+  for (int64_t e = 0; e <= experts; ++e) {
+    const int64_t count = e < experts ? pass.Count(e) : 0;
+    if (e < experts && count == 0) {
+      if (pass.task.begins) Zero(pass.task.grads[static_cast<size_t>(e)], context);
       continue;
     }
-    const WeightOperands& o = pass.operands;
-    const TileOperand x{pass.ByDim(o.x, e), pass.d(), count};
-    if (grads.w1.data != nullptr)
-      products[n++] = {{pass.ByFf(o.d_gate, e), pass.ff(), count}, x, grads.w1, add};
-    if (grads.w3.data != nullptr)
-      products[n++] = {{pass.ByFf(o.d_up, e), pass.ff(), count}, x, grads.w3, add};
-    if (grads.w2.data != nullptr) {
-      products[n++] = {{pass.ByDim(o.d_out, e), pass.d(), count},
-                       {pass.ByFf(o.hidden, e), pass.ff(), count},
-                       grads.w2,
-                       add};
-    }
+    size_t own = 0;
+    while (own < blocks.size() && blocks[own].expert == e) ++own;
+    const Arena::Scope scope(context.scratch);
+    const TilePieces pieces(products, context.pool.threads(), context.scratch);
+    const auto n = static_cast<int64_t>(own);
+    context.pool.ParallelFor(n + pieces.count(), [&](int64_t i, int worker) {
+      if (i < n) {
+        GradBlock(pass, blocks[static_cast<size_t>(i)], scratch[worker]);
+      } else {
+        pieces.Multiply(i - n, worker, pass.kernels);
+      }
+    });
+    blocks = blocks.subspan(own);
+    if (e < experts) products = GradProducts(pass, e, room);
   }
-  MultiplyTiles({products, n}, context);
 }
 
 }  // namespace
@@ -253,38 +280,43 @@ void TileFfnGrad(const TileFfnGradTask& task, const ExpertPlan& plan, View<float
       if (plan.slot_of[t][j] >= 0) slot_weight[plan.slot_of[t][j]] = plan.weight[t][j];
     }
   }
-  const int64_t* first_tile = FirstTiles(plan, experts, arena);
-  const int64_t depth = first_tile[experts] * kTileDepth;
+  int64_t most = 0;
+  auto* turn = arena.Allocate<int64_t>(experts);
+  for (int64_t e = 0, next = 0; e < experts; ++e) {
+    const int64_t count = plan.offset[e + 1] - plan.offset[e];
+    most = std::max(most, count);
+    turn[e] = next;
+    if (count > 0) next = 1 - next;
+  }
   const auto turned = [&](int64_t cols) {
-    return arena.Allocate<uint16_t>(TurnedValues(cols, depth));
+    return arena.Allocate<uint16_t>(TurnedValues(cols, most));
+  };
+  const auto operands = [&]() -> WeightOperands {
+    return {turned(d), turned(d), turned(ff), turned(ff), turned(ff)};
   };
   const GradPass pass{task,
                       plan,
                       slot_weight,
                       d_slot_weight,
                       Operands(task.experts, plan, true, context),
-                      first_tile,
-                      {turned(d), turned(d), turned(ff), turned(ff), turned(ff)},
+                      {operands(), operands()},
+                      turn,
                       d_slots,
                       context.kernels};
   auto* scratch = arena.Allocate<BackwardScratch>(context.pool.threads());
   for (int w = 0; w < context.pool.threads(); ++w) {
     scratch[w] = {arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, d)),
-                  arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, ff)),
-                  arena.Allocate<uint16_t>(TileOperand::Values(kBlockRows, ff)),
-                  arena.Allocate<float>(kBlockRows * ff)};
+                  arena.Allocate<uint16_t>(2 * TileOperand::Values(kBlockRows, ff)),
+                  arena.Allocate<float>(kBlockRows * kStretchStride),
+                  arena.Allocate<float>(kBlockRows)};
   }
-  const std::span<const Block> blocks = MakeBlocks(plan, experts, arena);
-  context.pool.ParallelFor(static_cast<int64_t>(blocks.size()), [&](int64_t i, int worker) {
-    GradBlock(pass, blocks[static_cast<size_t>(i)], scratch[worker]);
-  });
+  GradExperts(pass, MakeBlocks(plan, experts, arena), scratch, context);
   for (int64_t t = 0; t < plan.slot_of.shape[0]; ++t) {
     for (int64_t j = 0; j < plan.slot_of.shape[1]; ++j) {
       const int64_t slot = plan.slot_of[t][j];
       d_weights[t][j] = slot < 0 ? 0 : d_slot_weight[slot];
     }
   }
-  GradWeights(pass, experts, context);
 }
 
 }  // namespace octet

@@ -134,7 +134,8 @@ void GradBlock(const Pass& pass, const TargetGrad& grad, const Block& block,
          .cols = d_x.shape[1],
          .c = d_x.data,
          .c_stride = d_x.stride[0],
-         .add = col > 0});
+         .from = col > 0 ? d_x.data : nullptr,
+         .from_stride = d_x.stride[0]});
   }
 }
 
@@ -198,7 +199,8 @@ void TileTargetLogProbsGrad(const TargetTask& task, const TargetGrad& grad,
     const TileProductTask product{{group.d_z, vocab, group.rows},
                                   {group.x, d, group.rows},
                                   grad.d_head,
-                                  !grad.begins || first > 0};
+                                  !grad.begins || first > 0,
+                                  true};
     MultiplyTiles({&product, 1}, context);
   }
 }

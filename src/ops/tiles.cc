@@ -7,8 +7,12 @@
 namespace octet {
 namespace {
 
-constexpr int64_t kPackRows = 64;                      // of a piece of packing
-constexpr int64_t kPieceRows = 256, kPieceCols = 256;  // of a piece of c: operands in level 2
+constexpr int64_t kPackRows = 64;  // of a piece of packing
+/// Of a piece of c: its rows' operand is in level 2 while that of the columns streams past it.
+constexpr int64_t kPieceRows = 256, kPieceCols = 512;
+constexpr int64_t kPieceStride = kPieceCols + 16;  // rows in different sets of the caches
+/// Of its depth at once: both operands and the sums stay in level 2.
+constexpr int64_t kPieceTiles = 16;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -36,20 +40,30 @@ struct PieceOf {
   }
 };
 
-void MultiplyPiece(const TileProductTask& task, int64_t piece, const KernelDescriptor& kernel) {
+void MultiplyPiece(const TileProductTask& task, int64_t piece, float* own,
+                   const KernelDescriptor& kernel) {
   const int64_t across = CeilDiv(task.c.shape[1], kPieceCols);
   const int64_t row = piece / across * kPieceRows, col = piece % across * kPieceCols;
   const int64_t panel_tiles = task.a.panel_tiles();
-  kernel.tile_product({.a = task.a.tiles + row / kTileOutputs * panel_tiles * kTileValues,
-                       .b = task.b.tiles + col / kTileOutputs * panel_tiles * kTileValues,
-                       .a_panel_tiles = panel_tiles,
-                       .b_panel_tiles = panel_tiles,
-                       .depth_tiles = panel_tiles,
-                       .rows = std::min(kPieceRows, task.c.shape[0] - row),
-                       .cols = std::min(kPieceCols, task.c.shape[1] - col),
-                       .c = task.c.data + row * task.c.stride[0] + col,
-                       .c_stride = task.c.stride[0],
-                       .add = task.add});
+  float* c = task.c.data + row * task.c.stride[0] + col;
+  for (int64_t first = 0; first == 0 || first < panel_tiles; first += kPieceTiles) {
+    const bool begins = first == 0, ends = first + kPieceTiles >= panel_tiles;
+    const int64_t at = first * kTileValues;
+    kernel.tile_product({.a = task.a.tiles + row / kTileOutputs * panel_tiles * kTileValues + at,
+                         .b = task.b.tiles + col / kTileOutputs * panel_tiles * kTileValues + at,
+                         .a_panel_tiles = panel_tiles,
+                         .b_panel_tiles = panel_tiles,
+                         .depth_tiles = std::min(kPieceTiles, panel_tiles - first),
+                         .rows = std::min(kPieceRows, task.c.shape[0] - row),
+                         .cols = std::min(kPieceCols, task.c.shape[1] - col),
+                         .c = ends ? c : own,
+                         .c_stride = ends ? task.c.stride[0] : kPieceStride,
+                         .from = !begins    ? own
+                                 : task.add ? c
+                                            : nullptr,
+                         .from_stride = begins ? task.c.stride[0] : kPieceStride,
+                         .streams = ends && task.streams});
+  }
 }
 
 /// Runs fn(task, piece of it) for every piece of every task.
@@ -80,22 +94,32 @@ void PackTiles(std::span<const PackTask> tasks, Context& context) {
       context);
 }
 
-void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context) {
-  const KernelDescriptor& kernel = *context.kernels.tile_product;
-  for (const TileProductTask& task : tasks) {
+TilePieces::TilePieces(std::span<const TileProductTask> tasks, int threads, Arena& arena)
+    : tasks_(tasks),
+      first_(arena.Allocate<int64_t>(static_cast<int64_t>(tasks.size()) + 1)),
+      sums_(arena.Allocate<float>(threads * kPieceRows * kPieceStride)) {
+  first_[0] = 0;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const TileProductTask& task = tasks[i];
     CHECK(task.a.depth == task.b.depth && task.c.shape[0] == task.a.outputs &&
           task.c.shape[1] == task.b.outputs);
+    first_[i + 1] =
+        first_[i] + CeilDiv(task.c.shape[0], kPieceRows) * CeilDiv(task.c.shape[1], kPieceCols);
   }
-  ForEachPiece(
-      static_cast<int64_t>(tasks.size()),
-      [&](int64_t i) {
-        const View<float, 2>& c = tasks[static_cast<size_t>(i)].c;
-        return CeilDiv(c.shape[0], kPieceRows) * CeilDiv(c.shape[1], kPieceCols);
-      },
-      [&](int64_t i, int64_t piece) {
-        MultiplyPiece(tasks[static_cast<size_t>(i)], piece, kernel);
-      },
-      context);
+}
+
+void TilePieces::Multiply(int64_t piece, int worker, const KernelTable& kernels) const {
+  const PieceOf task_of{first_, static_cast<int64_t>(tasks_.size())};
+  const int64_t task = task_of(piece);
+  MultiplyPiece(tasks_[static_cast<size_t>(task)], piece - first_[task],
+                sums_ + worker * kPieceRows * kPieceStride, *kernels.tile_product);
+}
+
+void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const TilePieces pieces(tasks, context.pool.threads(), context.scratch);
+  context.pool.ParallelFor(
+      pieces.count(), [&](int64_t i, int worker) { pieces.Multiply(i, worker, context.kernels); });
 }
 
 void PackBlock(const TileSource& x, bool pairs, uint16_t* out, const KernelTable& kernels) {
@@ -133,7 +157,24 @@ void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bo
                                       .cols = c.shape[1],
                                       .c = c.data,
                                       .c_stride = c.stride[0],
-                                      .add = add});
+                                      .from = add ? c.data : nullptr,
+                                      .from_stride = c.stride[0]});
+}
+
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, const TileOperand& more,
+                   View<float, 2> c, const KernelTable& kernels) {
+  kernels.tile_product->tile_product({.a = a,
+                                      .b = b.tiles,
+                                      .a_panel_tiles = b.panel_tiles() + more.panel_tiles(),
+                                      .b_panel_tiles = b.panel_tiles(),
+                                      .depth_tiles = b.panel_tiles() + more.panel_tiles(),
+                                      .rows = c.shape[0],
+                                      .cols = c.shape[1],
+                                      .c = c.data,
+                                      .c_stride = c.stride[0],
+                                      .streams = true,
+                                      .b_more = more.tiles,
+                                      .b_tiles = b.panel_tiles()});
 }
 
 TileOperand WeightOperand(const WeightMatrix& w, bool by_cols, Context& context) {

@@ -18,6 +18,10 @@ struct TileOperand {
   int64_t outputs = 0, depth = 0;
 
   int64_t panel_tiles() const { return (depth + kTileDepth - 1) / kTileDepth; }
+  /// Outputs [first, first + count); `first` is a multiple of kTileOutputs.
+  TileOperand Part(int64_t first, int64_t count) const {
+    return {tiles + first / kTileOutputs * panel_tiles() * kTileValues, count, depth};
+  }
   /// What `tiles` holds, in values.
   static int64_t Values(int64_t outputs, int64_t depth) {
     const int64_t panels = (outputs + kTileOutputs - 1) / kTileOutputs;
@@ -83,13 +87,31 @@ struct TileProductTask {
   TileOperand a, b;
   View<float, 2> c;
   bool add = false;
+  bool streams = false;  // c is read much later: past the caches
 };
 /// All products in one fork-join; no two may write the same c. Bits depend on the operands alone.
 void MultiplyTiles(std::span<const TileProductTask> tasks, Context& context);
 
+/// The same in pieces of one thread each, for a fork-join with other work in it.
+class TilePieces {
+ public:
+  /// `tasks` must outlive it.
+  TilePieces(std::span<const TileProductTask> tasks, int threads, Arena& arena);
+  int64_t count() const { return first_[tasks_.size()]; }
+  void Multiply(int64_t piece, int worker, const KernelTable& kernels) const;
+
+ private:
+  std::span<const TileProductTask> tasks_;
+  int64_t* first_;  // pieces before each task, and all
+  float* sums_;     // of the workers' pieces
+};
+
 /// One thread's product: c = a · bᵀ, or c += a · bᵀ; `a` holds c's rows, as deep as b.
 void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bool add,
                    const KernelTable& kernels);
+/// c = a · [b | more]ᵀ: a's panels hold whole tiles of b's depth, then of more's. Past the caches.
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, const TileOperand& more,
+                   View<float, 2> c, const KernelTable& kernels);
 
 /// W as pairs in the arena, by rows or by columns: its own tiles where it has them, else packed
 /// now, from any row-major format.

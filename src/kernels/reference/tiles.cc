@@ -33,14 +33,17 @@ void TileProduct(const TileProductArgs& args) {
   for (int64_t i = 0; i < args.rows; ++i) {
     const uint16_t* a = args.a + i / kTileOutputs * args.a_panel_tiles * kTileValues;
     for (int64_t j = 0; j < args.cols; ++j) {
-      const uint16_t* b = args.b + j / kTileOutputs * args.b_panel_tiles * kTileValues;
+      const int64_t b_panel = j / kTileOutputs * args.b_panel_tiles;
       float& c = args.c[i * args.c_stride + j];
-      float sum = args.add ? c : 0.0f;
+      float sum = args.from == nullptr ? 0.0f : args.from[i * args.from_stride + j];
       for (int64_t t = 0; t < args.depth_tiles; ++t) {
+        const bool more = args.b_more != nullptr && t >= args.b_tiles;
+        const uint16_t* b =
+            (more ? args.b_more : args.b) + (b_panel + (more ? t - args.b_tiles : t)) * kTileValues;
         float halves[2] = {0, 0};
         for (int64_t k = 0; k < kTileDepth; ++k) {
           const float x = Widened(a[t * kTileValues + PlaceInTile(i % kTileOutputs, k, false)]);
-          const float y = Widened(b[t * kTileValues + PlaceInTile(j % kTileOutputs, k, true)]);
+          const float y = Widened(b[PlaceInTile(j % kTileOutputs, k, true)]);
           halves[k % 2] = Flush(std::fma(x, y, halves[k % 2]));
         }
         sum = Flush(sum + Flush(halves[0] + halves[1]));
