@@ -213,8 +213,9 @@ struct Ffn {
 };
 
 TEST(TileOps, ExpertFfnAndItsGradient) {
-  // Expert 1 has no rows, expert 0 more than a block; neither width is one of whole tiles.
-  const int64_t tokens = 150, d = 40, ff = 72, k = 2;
+  // Expert 1 has no rows, expert 0 more than two blocks and than a piece's depth, the hidden layer
+  // is more than a stretch; neither width is one of whole tiles.
+  const int64_t tokens = 600, d = 40, ff = 168, k = 2;
   const Ffn ffn(d, ff, 4);
   std::vector<int32_t> chosen;
   for (int64_t t = 0; t < tokens; ++t) {
