@@ -13,7 +13,7 @@ namespace {
 // thread waiting for the last one: its start is cold, which costs as much as 10 KiB.
 constexpr int64_t kStreamTiles = 64, kLeastStreamTile = 128 * 1024, kMostStreamTile = 1024 * 1024;
 // Many tokens: enough rows that activations, once in the first-level cache, serve many of them.
-constexpr int64_t kManyTokens = 33, kManyRows = 256;
+constexpr int64_t kManyTokens = 33, kManyRows = 512;
 // Tokens a tile takes at once: long prompts against few rows (a router) still split.
 constexpr int64_t kTileTokens = 256;
 // Blocks of activations that one thread quantises sooner (60 ns each) than two start (2 µs).

@@ -14,6 +14,7 @@ namespace octet {
 namespace {
 
 constexpr int64_t kStreamedTokens = 32;  // two tiles of activations
+constexpr int64_t kFewPanels = 16;       // at most, of a group
 constexpr int64_t kFarUnits = 6;         // 14 KiB of Q4_K; 3 to 10 hardly differ
 constexpr int64_t kTokenBytes = sizeof(ActivationBlock);
 
@@ -23,9 +24,8 @@ struct FewWork {
   typename S::Tiles tiles[2];
   typename S::Scales scales[4];
   typename S::Sums sums[2];
-  typename S::Input input[4];  // of a step
-  alignas(
-      64) float acc[kGroupPanels * kStreamedTokens][16];  // token t of panel p at p · padded + t
+  typename S::Input input[4];                               // of a step
+  alignas(64) float acc[kFewPanels * kStreamedTokens][16];  // token t of panel p at p · padded + t
 };
 
 /// The units of a call in their order: groups of panels, steps, panels. Stays at the last.
@@ -124,7 +124,7 @@ class FewLoop {
   /// a panel and step, 175 of four and 181 of sixteen); for more, activations cost more to bring
   /// in.
   static int64_t GroupPanels(int64_t panels) {
-    constexpr int64_t kMost = kBoth ? kGroupPanels : kGroupPanels / 2;
+    constexpr int64_t kMost = kBoth ? kFewPanels : kFewPanels / 2;
     const int64_t groups = (panels + kMost - 1) / kMost;
     return groups == 0 ? 1 : (panels + groups - 1) / groups;
   }

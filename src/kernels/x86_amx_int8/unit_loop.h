@@ -2,14 +2,15 @@
 // for at most 32 tokens).
 //
 // The work is a row of units (step, panel), steps outermost so that a step's activations stay near
-// (64 KiB of 256 tokens) for a group of panels. Within a unit tokens pass 32 at a time, a block.
-// Tile products, the float epilogue of a block before and the unpacking of the unit after are three
-// independent streams; they alternate in quarters, because the core's window is too short to find
-// them by itself. Two waits must not come between them, or nothing overlaps: a tile store waits 52
-// cycles for the products before it, so a stage's sums are stored among the first products of the
-// next stage; and loads wait until such a store has left the core, so what reads them comes a stage
-// later still. A stage is a block, or a quarter of one where sums become floats every 32 of k: the
-// sums of a whole block would fill the cache.
+// (64 KiB of 256 tokens) for a group of panels. Making them ready takes 1.6 µs of 128 tokens, so
+// the group is large: its sums are 512 KiB of the second-level cache at most. Within a unit tokens
+// pass 32 at a time, a block. Tile products, the float epilogue of a block before and the unpacking
+// of the unit after are three independent streams; they alternate in quarters, because the core's
+// window is too short to find them by itself. Two waits must not come between them, or nothing
+// overlaps: a tile store waits 52 cycles for the products before it, so a stage's sums are stored
+// among the first products of the next stage; and loads wait until such a store has left the core,
+// so what reads them comes a stage later still. A stage is a block, or a quarter of one where sums
+// become floats every 32 of k: the sums of a whole block would fill the cache.
 //
 // A scheme S says how sums are formed and turned into floats:
 //   Tiles, Scales, Sums             one unit's unpacked weights; its scales; a stage's sums
@@ -33,7 +34,7 @@
 namespace octet {
 namespace {
 
-constexpr int64_t kGroupPanels = 16;   // panels that share a step's activations
+constexpr int64_t kGroupPanels = 32;   // panels that share a step's activations
 constexpr int64_t kChunkTokens = 256;  // the most tokens that share an unpacked unit
 constexpr int64_t kTileTokens = 16;
 constexpr int kBlockTokens = 32;  // two tiles of activations
@@ -62,7 +63,8 @@ struct Work {
   typename S::Sums sums[2];
   typename S::Input input[4];
   alignas(64) std::byte step[4608];  // a repacked step, for row-major weights
-  alignas(64) float acc[kGroupPanels][kChunkTokens][16];
+  // Token t of panel p at p · (tokens, up to whole tiles) + t.
+  alignas(64) float acc[kGroupPanels * kChunkTokens][16];
 };
 
 /// 32 tokens of a unit's stage, or the 16 that are left, which wait for their epilogue. Where there
@@ -94,9 +96,8 @@ class UnitLoop {
         unpack_share_(static_cast<int>((4 * kBlockTokens + tokens_ - 1) / tokens_)) {}
 
   void Run() {
-    for (int64_t p = 0; p < panels_; ++p) {
-      for (int64_t t = 0; t < padded_; ++t) _mm512_store_ps(work_->acc[p][t], _mm512_setzero_ps());
-    }
+    for (int64_t i = 0; i < panels_ * padded_; ++i)
+      _mm512_store_ps(work_->acc[i], _mm512_setzero_ps());
     StartUnpacking(0);
     for (int quarter = 0; quarter < 4; ++quarter) Unpack(quarter);
     int64_t unit = 0;
@@ -141,7 +142,7 @@ class UnitLoop {
       const int64_t count = Least(padded_ - t, kBlockTokens);
       const Pending<S> now = {.scales = &work_->scales[unit % 4],
                               .input = &work_->input[s % 4],
-                              .acc = work_->acc[panel],
+                              .acc = work_->acc + panel * padded_,
                               .token = t,
                               .count = count};
       if (count == kBlockTokens) {
@@ -231,7 +232,7 @@ class UnitLoop {
     for (int64_t p = 0; p < panels_; ++p) {
       const int64_t rows = args_.rows - row_ - p * kPanelRows;
       const auto mask = static_cast<__mmask16>(rows >= 16 ? 0xffff : (1u << rows) - 1);
-      _mm512_mask_storeu_ps(y + p * kPanelRows, mask, _mm512_load_ps(work_->acc[p][t]));
+      _mm512_mask_storeu_ps(y + p * kPanelRows, mask, _mm512_load_ps(work_->acc[p * padded_ + t]));
     }
   }
 
