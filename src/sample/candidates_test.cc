@@ -115,5 +115,28 @@ TEST(DenseWeights, AreTheExponentialsOfTheDistances) {
   for (size_t i = 2; i < 5; ++i) EXPECT_EQ(weights[i], 0) << i;
 }
 
+// Sums of several widths: the order is the same in each, and so are the bits.
+TEST(DenseWeights, AreSummedInSixteenLanesABlock) {
+  for (const int32_t n : {1, 16, 255, 256, 257, 300, 6144}) {
+    const std::vector<float> logits = Logits(n, static_cast<uint64_t>(n));
+    const DenseWeights scale{std::max(0.0f, MaxLogit(logits)), 1.25f};
+    std::vector<double> sums((logits.size() + kDenseBlock - 1) / kDenseBlock);
+    const double total = scale.Sum(logits, sums);
+    double want_total = 0;
+    for (size_t block = 0; block < sums.size(); ++block) {
+      const size_t first = block * kDenseBlock;
+      std::vector<float> weights(std::min(kDenseBlock, logits.size() - first));
+      scale.Compute(std::span(logits).subspan(first, weights.size()), weights.data());
+      float lanes[kDenseRun] = {};
+      for (size_t i = 0; i < weights.size(); ++i) lanes[i % kDenseRun] += weights[i];
+      double want = 0;
+      for (const float lane : lanes) want += lane;
+      EXPECT_EQ(sums[block], want) << n << " logits, block " << block;
+      want_total += want;
+    }
+    EXPECT_EQ(total, want_total);
+  }
+}
+
 }  // namespace
 }  // namespace octet

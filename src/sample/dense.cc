@@ -12,44 +12,54 @@ namespace {
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 constexpr size_t kLanes = kDenseRun;
 
-// Vectors of the compilers' own, four floats wide: what every machine of 64 bits has.
-using Floats = float __attribute__((vector_size(16)));
-using Words = uint32_t __attribute__((vector_size(16)));
+// Vectors of the compilers' own. Four floats wide is what every machine of 64 bits has; the same
+// operations on eight or sixteen at a time give the same bits.
+template <size_t kFloats>
+struct Side {
+  using Floats [[gnu::vector_size(kFloats * sizeof(float))]] = float;
+  using Words [[gnu::vector_size(kFloats * sizeof(float))]] = uint32_t;
+};
 constexpr size_t kWidth = 4;
+using Floats = Side<kWidth>::Floats;
+using Words = Side<kWidth>::Words;
 
-inline Floats All(float x) { return Floats{x, x, x, x}; }
-/// x where the mask has ones, else y.
-inline Floats Select(Words mask, Floats x, Floats y) {
-  return std::bit_cast<Floats>((std::bit_cast<Words>(x) & mask) |
-                               (std::bit_cast<Words>(y) & ~mask));
+// By reference, and always inlined: how wide vectors are passed depends on the instruction set.
+#define OCTET_INLINE [[gnu::always_inline]] inline
+
+template <class F>
+OCTET_INLINE void LoadFrom(const float* x, F& values) {
+  std::memcpy(&values, x, sizeof values);
 }
-inline Words Above(Floats x, Floats y) { return std::bit_cast<Words>(x > y); }
 
-/// Four weights. Cody and Waite's reduction: x = n · ln 2 + r, |r| ≤ ln 2 / 2, e^r by Taylor to r^6
-/// (its error there is 2^-23), times 2^n taken from the low bits of a float near 1.5 · 2^23.
-inline Floats FourWeights(const DenseWeights& scale, Floats logits) {
+/// Where the mask has ones.
+template <class W, class F>
+OCTET_INLINE void Replace(const W& where, const F& by, F& x) {
+  x = reinterpret_cast<F>((reinterpret_cast<W>(by) & where) | (reinterpret_cast<W>(x) & ~where));
+}
+
+/// Logits become weights. Cody and Waite's reduction: x = n · ln 2 + r, |r| ≤ ln 2 / 2, e^r by
+/// Taylor to r^6 (its error there is 2^-23), times 2^n taken from the low bits of a float near
+/// 1.5 · 2^23.
+template <size_t kFloats>
+OCTET_INLINE void Weigh(const DenseWeights& scale, typename Side<kFloats>::Floats& logits) {
+  using F = typename Side<kFloats>::Floats;
+  using W = typename Side<kFloats>::Words;
   constexpr float kUnderflow = -85.0f, kLog2E = 0x1.715476p+0f, kShift = 12582912.0f;
   constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
   constexpr float kTerms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
-  const Floats least = All(-kLargestLogit), most = All(kLargestLogit), under = All(kUnderflow);
-  // A logit that is no number fails each comparison.
-  Floats x = Select(Above(logits, least), logits, least);
-  x = Select(Above(x, most), most, x);
+  const F most = F{} + kLargestLogit, under = F{} + kUnderflow;
+  F x = logits;
+  Replace(reinterpret_cast<W>(x > most), most, x);
   x = (x - scale.max) * scale.sharpness;
-  const Words seen = Above(x, under) & Above(logits, All(kNone));
-  x = Select(Above(x, under), x, under);
-  const Floats shifted = x * kLog2E + kShift, n = shifted - kShift;
-  const Floats r = (x - n * kLn2High) - n * kLn2Low;
-  Floats e = All(kTerms[0]);
+  // No number and -inf fail the comparison.
+  const W seen = reinterpret_cast<W>(x > under);
+  Replace(~seen, under, x);
+  const F shifted = x * kLog2E + kShift, n = shifted - kShift;
+  const F r = (x - n * kLn2High) - n * kLn2Low;
+  F e = F{} + kTerms[0];
   for (size_t i = 1; i < std::size(kTerms); ++i) e = e * r + kTerms[i];
-  const Words power = (std::bit_cast<Words>(shifted) + 127) << 23;
-  return Select(seen, e * std::bit_cast<Floats>(power), Floats{});
-}
-
-inline Floats Load(const float* x) {
-  Floats values;
-  std::memcpy(&values, x, sizeof values);
-  return values;
+  const W power = (reinterpret_cast<W>(shifted) + 127) << 23;
+  logits = reinterpret_cast<F>(reinterpret_cast<W>(e * reinterpret_cast<F>(power)) & seen);
 }
 
 /// The last logits, fewer than kLanes, with -inf behind them.
@@ -61,6 +71,62 @@ struct Tail {
   }
   float values[kLanes];
 };
+
+template <size_t kFloats>
+OCTET_INLINE double SumOf(const DenseWeights& scale, std::span<const float> logits,
+                          std::span<double> block_sums) {
+  using F = typename Side<kFloats>::Floats;
+  double total = 0;
+  const Tail tail(logits);
+  for (size_t block = 0; block * kDenseBlock < logits.size(); ++block) {
+    const size_t first = block * kDenseBlock, end = std::min(first + kDenseBlock, logits.size());
+    F sums[kLanes / kFloats] = {};
+    for (size_t i = first; i < end; i += kLanes) {
+      const float* run = i + kLanes <= end ? logits.data() + i : tail.values;
+      for (size_t j = 0; j < kLanes / kFloats; ++j) {
+        F weights;
+        LoadFrom(run + j * kFloats, weights);
+        Weigh<kFloats>(scale, weights);
+        sums[j] += weights;
+      }
+    }
+    double sum = 0;
+    for (const F& some : sums) {
+      for (size_t j = 0; j < kFloats; ++j) sum += some[j];
+    }
+    block_sums[block] = sum;
+    total += sum;
+  }
+  return total;
+}
+
+using SumFn = double (*)(const DenseWeights&, std::span<const float>, std::span<double>);
+
+double SumByFour(const DenseWeights& scale, std::span<const float> logits,
+                 std::span<double> block_sums) {
+  return SumOf<4>(scale, logits, block_sums);
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] double SumByEight(const DenseWeights& scale, std::span<const float> logits,
+                                          std::span<double> block_sums) {
+  return SumOf<8>(scale, logits, block_sums);
+}
+
+[[gnu::target("avx512f,avx512dq")]] double SumBySixteen(const DenseWeights& scale,
+                                                        std::span<const float> logits,
+                                                        std::span<double> block_sums) {
+  return SumOf<16>(scale, logits, block_sums);
+}
+
+SumFn WidestSum() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return SumBySixteen;
+  return __builtin_cpu_supports("avx2") ? SumByEight : SumByFour;
+}
+#else
+SumFn WidestSum() { return SumByFour; }
+#endif
 
 }  // namespace
 
@@ -77,11 +143,13 @@ float MaxLogit(std::span<const float> logits) {
 }
 
 size_t NextRun(std::span<const float> logits, size_t from, float floor) {
-  const Floats least = All(floor);
+  const Floats least = Floats{} + floor;
   for (; from + kLanes <= logits.size(); from += kLanes) {
     Words reached = {};
     for (size_t j = 0; j < kLanes; j += kWidth) {
-      reached |= std::bit_cast<Words>(Load(logits.data() + from + j) >= least);
+      Floats values;
+      LoadFrom(logits.data() + from + j, values);
+      reached |= reinterpret_cast<Words>(values >= least);
     }
     const auto halves = std::bit_cast<std::array<uint64_t, 2>>(reached);
     if ((halves[0] | halves[1]) != 0) return from;
@@ -96,44 +164,25 @@ int32_t FirstWithLogit(std::span<const float> logits, float logit) {
 }
 
 void DenseWeights::Compute(std::span<const float> logits, float* weights) const {
-  size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) {
-    for (size_t j = i; j < i + kLanes; j += kWidth) {
-      const Floats four = FourWeights(*this, Load(logits.data() + j));
-      std::memcpy(weights + j, &four, sizeof four);
+  const auto weigh = [&](const float* from, float* to) {
+    for (size_t j = 0; j < kLanes; j += kWidth) {
+      Floats four;
+      LoadFrom(from + j, four);
+      Weigh<kWidth>(*this, four);
+      std::memcpy(to + j, &four, sizeof four);
     }
-  }
+  };
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) weigh(logits.data() + i, weights + i);
   if (i == logits.size()) return;
-  const Tail tail(logits);
-  Floats last[kLanes / kWidth];
-  for (size_t j = 0; j < kLanes; j += kWidth) {
-    last[j / kWidth] = FourWeights(*this, Load(tail.values + j));
-  }
-  std::memcpy(weights + i, last, (logits.size() - i) * sizeof(float));
+  float last[kLanes];
+  weigh(Tail(logits).values, last);
+  std::copy_n(last, logits.size() - i, weights + i);
 }
 
 double DenseWeights::Sum(std::span<const float> logits, std::span<double> block_sums) const {
-  double total = 0;
-  for (size_t block = 0; block * kDenseBlock < logits.size(); ++block) {
-    const size_t first = block * kDenseBlock;
-    const auto part = logits.subspan(first, std::min(kDenseBlock, logits.size() - first));
-    Floats sums[kLanes / kWidth] = {};
-    const auto add = [&](const float* x) {
-      for (size_t j = 0; j < kLanes / kWidth; ++j) {
-        sums[j] += FourWeights(*this, Load(x + j * kWidth));
-      }
-    };
-    size_t i = 0;
-    for (; i + kLanes <= part.size(); i += kLanes) add(part.data() + i);
-    if (i < part.size()) add(Tail(part).values);
-    double sum = 0;
-    for (const Floats& four : sums) {
-      for (size_t j = 0; j < kWidth; ++j) sum += four[j];
-    }
-    block_sums[block] = sum;
-    total += sum;
-  }
-  return total;
+  static const SumFn kSum = WidestSum();
+  return kSum(*this, logits, block_sums);
 }
 
 }  // namespace octet
