@@ -278,7 +278,7 @@ void Engine::FinishEarly() {
   });
 }
 
-std::span<const Event> Engine::Step() {
+std::span<Event> Engine::Step() {
   FinishEarly();
   events_.clear();
   std::swap(events_, queued_);

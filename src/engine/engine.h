@@ -61,8 +61,8 @@ class Engine {
   uint64_t Submit(std::unique_ptr<Sequence> sequence);
   /// Ends a request; its last event comes with the next Step. kNotFound when it is over or unknown.
   Status Cancel(uint64_t request);
-  /// Computes one batch. The events stay valid until the next call.
-  std::span<const Event> Step();
+  /// Computes one batch. The events stay valid until the next call, and may be taken.
+  std::span<Event> Step();
   /// Whether Step has something to do.
   bool busy() const { return !queue_.empty() || !running_.empty() || !queued_.empty(); }
 

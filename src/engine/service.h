@@ -19,9 +19,9 @@ namespace octet {
 struct EngineServiceOptions {
   /// Requests that may wait beside the max_sequences that run.
   int64_t max_waiting = 128;
-  /// Events of steps that follow each other faster are told together, this late at most: waking
-  /// those who listen costs more than the steps of a small model. The end of an answer is told at
-  /// once.
+  /// Events of steps that follow each other faster are told together, this late at most, twice as
+  /// late where many listen: waking those who listen costs more than the steps of a small model.
+  /// The beginning and the end of an answer are told at once.
   std::chrono::microseconds pace{8000};
   /// Called on the service's thread when all sinks that have something to hear were called.
   std::function<void()> told = {};
@@ -105,10 +105,11 @@ class EngineService {
   void Loop();
   void Accept(Inbox& inbox);
   void Step();
-  void Hold(const Event& event);
+  void Hold(Event& event);
   void Tell(uint64_t request);
   void TellHeld();
-  void TellFinished();
+  void TellUrgent();
+  std::chrono::microseconds Pace() const;
   void Fail(const std::string& why, Inbox& taken);
 
   const std::unique_ptr<Engine> engine_;  // const members from any thread, the rest from thread_
@@ -120,6 +121,9 @@ class EngineService {
   struct Listener {
     EventSink sink;
     std::vector<Event> held = {};
+    size_t usual = 1;  // how many are held until they are told
+    bool begun = false;
+    bool urgent() const { return !held.empty() && (!begun || held.back().finish); }
   };
   std::unordered_map<uint64_t, Listener> listeners_;
   std::vector<uint64_t> held_;  // requests with such events

@@ -36,6 +36,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   const std::string& ModelName() const { return AnsweringName(host_.model, adapter_); }
   void HearAll(size_t choice, std::vector<Event>& events);
   void Hear(size_t choice, const Event& event);
+  void Count(size_t choice, const Event& event);
   void Finish(std::string out);
   void Refuse(const ApiError& error);
   void Cancel();
@@ -191,12 +192,35 @@ void GenerationJob::HearAll(size_t index, std::vector<Event>& events) {
   const GenerationRequest& asked = answer_.request;
   const bool together =
       asked.stream && asked.top_logprobs < 0 && asked.trace == RoutingTrace::kNone;
-  if (together) {
-    std::string text;
-    for (Event& event : events) text += std::exchange(event.text, {});
-    events.back().text = std::move(text);
+  std::string text;
+  for (size_t i = 0; i + 1 < events.size(); ++i) {
+    if (!together) {
+      Hear(index, events[i]);
+    } else if (!over_) {
+      Count(index, events[i]);
+      text += events[i].text;
+    }
   }
-  for (const Event& event : events) Hear(index, event);
+  Event& last = events.back();
+  if (!text.empty()) last.text.insert(0, text);
+  Hear(index, last);
+}
+
+void GenerationJob::Count(size_t index, const Event& event) {
+  if (event.token < 0) return;
+  Choice& choice = answer_.choices[index];
+  const double waited = std::chrono::duration<double>(event.at - last_token_[index]).count();
+  ++exchange_->record().completion_tokens;
+  if (choice.tokens++ == 0) {
+    host_.metrics.FirstToken(waited);
+    if (exchange_->record().first_token_s < 0) exchange_->record().first_token_s = waited;
+  } else {
+    host_.metrics.NextToken(waited);
+  }
+  last_token_[index] = event.at;
+  choice.last_token_s = std::chrono::duration<double>(event.at - start_).count();
+  if (choice.tokens == 1) choice.first_token_s = choice.last_token_s;
+  choice.weight_bytes += event.weight_bytes;
 }
 
 void GenerationJob::Hear(size_t index, const Event& event) {
@@ -212,20 +236,7 @@ void GenerationJob::Hear(size_t index, const Event& event) {
   }
   choice.text += piece.text;
   if (host_.log_texts) choice.said += event.text;
-  if (event.token >= 0) {
-    const double waited = std::chrono::duration<double>(event.at - last_token_[index]).count();
-    ++exchange_->record().completion_tokens;
-    if (choice.tokens++ == 0) {
-      host_.metrics.FirstToken(waited);
-      if (exchange_->record().first_token_s < 0) exchange_->record().first_token_s = waited;
-    } else {
-      host_.metrics.NextToken(waited);
-    }
-    last_token_[index] = event.at;
-    choice.last_token_s = std::chrono::duration<double>(event.at - start_).count();
-    if (choice.tokens == 1) choice.first_token_s = choice.last_token_s;
-    choice.weight_bytes += event.weight_bytes;
-  }
+  Count(index, event);
   std::string out;
   if (!std::exchange(choice.begun, true) && answer_.judges_prompts()) {
     choice.judged = event.prompt;
