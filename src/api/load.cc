@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <thread>
 
 #include "api/guard.h"
 #include "api/load_stream.h"
@@ -134,7 +135,10 @@ void LoadTest::Take(const LoadAnswer& answer) {
   gaps_.insert(gaps_.end(), answer.gaps.begin(), answer.gaps.end());
 }
 
+/// What comes within a moment is read at once, up to that much late: a client that wakes up for
+/// each of many streams takes from the server what it is to measure.
 void LoadTest::Wait() {
+  constexpr std::chrono::microseconds kMoment{300};
   epoll_event events[64];
   constexpr int kPatienceMs = 200;
   const int n = epoll_wait(epoll_, events, std::size(events), kPatienceMs);
@@ -147,6 +151,7 @@ void LoadTest::Wait() {
     Take(*answer);
     if (Clock::now() < end_) Begin(i);
   }
+  if (n > 0) std::this_thread::sleep_for(kMoment);
   const auto now = Clock::now();
   for (size_t i = 0; n == 0 && i < streams_.size(); ++i) {
     LoadStream& stream = *streams_[i];
