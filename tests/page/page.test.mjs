@@ -185,6 +185,38 @@ test('the licences of its parts come with it', async () => {
   for (const name of ['preact 10', 'marked 15', 'highlight.js 11', 'Newsreader']) assert.ok(text.includes(name), name)
 })
 
+test('an adapter of the server is chosen in the settings', async () => {
+  const model = process.env.OCTET_MODEL.match(/([^/]+)\.gguf$/)[1]
+  await page.route('**/v1/models', async (route) => {
+    const response = await route.fetch()
+    const list = await response.json()
+    list.data.push({ ...list.data[0], id: 'poems', parent: list.data[0].id })
+    await route.fulfill({ response, json: list })
+  })
+  const asked = []
+  await page.route('**/v1/chat/completions', async (route) => {
+    asked.push(route.request().postDataJSON().model)
+    await route.fulfill({
+      contentType: 'text/event-stream',
+      body: 'data: {"choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    })
+  })
+  await page.reload()
+  await page.locator('.about').getByText(model, { exact: true }).waitFor()
+  await say('Hello')
+  await answered()
+  await page.getByRole('button', { name: 'Settings' }).click()
+  await page.getByLabel('Adapter').selectOption('poems')
+  await accessible('the choice of an adapter')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.locator('.about').getByText(`${model} + poems`, { exact: true }).waitFor()
+  await say('And now?')
+  await answered(2)
+  await page.reload()
+  await page.locator('.about').getByText(`${model} + poems`, { exact: true }).waitFor()
+  assert.deepEqual(asked, [model, 'poems'])
+})
+
 test('faults are told, and can be overcome', async () => {
   behaviour.pause = 0
   await configure({ 'Longest answer': 10 })

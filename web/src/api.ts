@@ -7,6 +7,7 @@ export interface ModelInfo {
   parameters: number
   experts: number // 0: dense
   perToken: number
+  adapters: string[] // asked for like models
 }
 export interface ExpertLoad {
   layers: number
@@ -86,6 +87,7 @@ export async function firstModel(key: string): Promise<ModelInfo> {
     parameters: data[0].octet.parameters,
     experts: load.experts,
     perToken: load.experts_per_token,
+    adapters: data.filter((m: { parent?: string | null }) => m.parent).map((m: { id: string }) => m.id),
   }
 }
 

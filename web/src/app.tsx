@@ -7,7 +7,7 @@ import { Dialog, Icon, IconButton, number } from './parts'
 import { routingOpen, RoutingPanel } from './routing'
 import { SettingsDialog } from './settings'
 import {
-  announcement, answering, conversations, current, currentId, discard, keyWanted, model, openNew, removed, rename,
+  announcement, answering, answersAs, conversations, current, currentId, discard, keyWanted, model, openNew, removed, rename,
   select, setTheme, takeBack, theme, useKey,
 } from './state'
 
@@ -92,6 +92,8 @@ function Sidebar({ open, onClose }: { open: boolean; onClose: () => void }) {
   const all = conversations.value
   const next = { system: 'light', light: 'dark', dark: 'system' } as const
   const icon = { system: 'auto', light: 'sun', dark: 'moon' } as const
+  const chosen = current.value && answersAs(current.value.settings)
+  const name = !model.value || !chosen || chosen === model.value.id ? model.value?.id : `${model.value.id} + ${chosen}`
   return (
     <nav id="conversations" class={open ? 'sidebar open' : 'sidebar'} aria-label="Conversations">
       <div class="brand">
@@ -118,7 +120,7 @@ function Sidebar({ open, onClose }: { open: boolean; onClose: () => void }) {
         <div class="about">
           {model.value && (
             <>
-              <b title={model.value.id}>{model.value.id}</b>
+              <b title={name}>{name}</b>
               <span>{about(model.value)}</span>
             </>
           )}

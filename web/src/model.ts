@@ -38,6 +38,7 @@ export interface Message {
 
 export interface Settings {
   system: string
+  adapter: string // empty: the model as it is
   temperature: number
   topP: number
   minP: number
@@ -58,6 +59,7 @@ export interface Conversation {
 
 export const defaults: Settings = {
   system: '',
+  adapter: '',
   temperature: 0.8,
   topP: 0.95,
   minP: 0.05,

@@ -86,6 +86,27 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
           />
           <p class="note">For this conversation.</p>
         </div>
+        {model.value && model.value.adapters.length > 0 && (
+          <div class="field">
+            <label for="adapter">Adapter</label>
+            <select
+              id="adapter"
+              value={model.value.adapters.includes(s.adapter) ? s.adapter : ''}
+              aria-describedby="adapter-note"
+              onChange={(e) => change({ adapter: e.currentTarget.value })}
+            >
+              <option value="">none</option>
+              {model.value.adapters.map((name) => (
+                <option key={name} value={name}>
+                  {name}
+                </option>
+              ))}
+            </select>
+            <p class="note" id="adapter-note">
+              Answers beside {model.value.id} itself.
+            </p>
+          </div>
+        )}
         <Slider
           label="Temperature"
           note="0 always takes the likeliest token; higher is more surprising."
@@ -145,7 +166,7 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
           of what this page is made of.
         </p>
         <div class="actions">
-          <button type="button" class="quiet" onClick={() => set({ ...defaults, system: s.system })}>
+          <button type="button" class="quiet" onClick={() => set({ ...defaults, system: s.system, adapter: s.adapter })}>
             Defaults
           </button>
           <button type="submit">Save</button>

@@ -26,6 +26,10 @@ export function applyTheme() {
   theme.value === 'system' ? root.removeAttribute('data-theme') : root.setAttribute('data-theme', theme.value)
 }
 
+/** The name that answers a conversation: the model's, or the adapter's it asks for where the server has it. */
+export const answersAs = (settings: Settings) =>
+  model.value?.adapters.includes(settings.adapter) ? settings.adapter : (model.value?.id ?? '')
+
 let controller: AbortController | null = null
 
 function lastSettings(): Settings {
@@ -195,7 +199,7 @@ async function answer(conversation: Conversation) {
   let firstAt = 0
   let firstPosition = -1
   try {
-    const stream = api.chat(model.value?.id ?? '', sent, conversation.settings, {
+    const stream = api.chat(answersAs(conversation.settings), sent, conversation.settings, {
       key: apiKey.value,
       trace: true,
       signal: controller.signal,
