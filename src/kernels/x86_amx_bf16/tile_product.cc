@@ -25,7 +25,7 @@ class Ahead {
   /// `panels` is null where nothing comes; `steps`: how often Next is called.
   Ahead(const uint16_t* panels, int64_t panel_values, int64_t tiles, int64_t steps)
       : at_(panels),
-        second_(panels + panel_values),
+        second_(panels == nullptr ? nullptr : panels + panel_values),
         left_(panels == nullptr ? 0 : 2 * tiles * kTileLines),
         first_(tiles * kTileLines),
         each_((left_ + steps - 1) / steps) {}
