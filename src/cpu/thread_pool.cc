@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -47,10 +48,13 @@ bool SpinUntil(Ready ready, std::chrono::nanoseconds spin) {
 constexpr uint64_t kInsideMask = 0xffff, kOpen = 0x10000, kNextJob = 0x20000;
 constexpr uint64_t JobOf(uint64_t state) { return state / kNextJob; }
 
+constexpr int kMaxThreads = 1024;
+
 }  // namespace
 
 struct ThreadPool::Impl {
-  explicit Impl(int n) : threads(n) {
+  explicit Impl(int n) {
+    const int threads = n;
     // Longer than the serial gaps within a step (norms, routing), shorter than a pause a user
     // notices; almost nothing when the threads outnumber the cores and would steal from each other.
     spin = threads <= UsableCores() ? std::chrono::microseconds(200) : std::chrono::microseconds(2);
@@ -58,11 +62,16 @@ struct ThreadPool::Impl {
     std::vector<std::vector<int>> places;
     if (ShouldPin(n)) places = PlaceWorkers(n);
     places.resize(static_cast<size_t>(n));
-    for (int worker = 1; worker < n; ++worker) {
-      workers.emplace_back([this, worker, place = places[static_cast<size_t>(worker)]] {
-        PinThisThread(place);
-        WorkerLoop(worker);
-      });
+    workers.reserve(static_cast<size_t>(n));
+    try {
+      for (int worker = 1; worker < n; ++worker) {
+        workers.emplace_back([this, worker, place = places[static_cast<size_t>(worker)]] {
+          PinThisThread(place);
+          WorkerLoop(worker);
+        });
+      }
+    } catch (const std::system_error&) {
+      // A limit of processes: those that began do the work.
     }
   }
 
@@ -124,7 +133,6 @@ struct ThreadPool::Impl {
     WaitUntil([&] { return (state.load() & kInsideMask) == 0; }, sleeping_callers, caller_cv);
   }
 
-  const int threads;
   std::chrono::nanoseconds spin{};
   // Written by the caller while no worker is inside a job.
   int64_t tasks = 0;
@@ -140,15 +148,14 @@ struct ThreadPool::Impl {
 };
 
 ThreadPool::ThreadPool(int threads)
-    : impl_(std::make_unique<Impl>(
-          std::min(threads > 0 ? threads : UsableCores(), static_cast<int>(kInsideMask)))) {}
+    : impl_(std::make_unique<Impl>(std::min(threads > 0 ? threads : UsableCores(), kMaxThreads))) {}
 
 ThreadPool::~ThreadPool() = default;
 
-int ThreadPool::threads() const { return impl_->threads; }
+int ThreadPool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; }
 
 void ThreadPool::ParallelFor(int64_t tasks, FunctionRef<void(int64_t task, int worker)> fn) {
-  if (impl_->threads == 1 || tasks <= 1) {
+  if (impl_->workers.empty() || tasks <= 1) {
     for (int64_t task = 0; task < tasks; ++task) fn(task, 0);
     return;
   }

@@ -15,6 +15,7 @@ namespace octet {
 class ThreadPool {
  public:
   /// `threads` ≤ 0: one a physical core this process may use (affinity and cgroup quota respected).
+  /// At most 1024, and fewer when the system gives no more; threads() says how many there are.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -57,6 +57,14 @@ TEST(ThreadPool, StaysCorrectWithManyMoreThreadsThanCores) {
   EXPECT_EQ(values, std::vector<int64_t>(256, 300));
 }
 
+TEST(ThreadPool, WorksWithFewerThreadsWhenAskedForTooMany) {
+  ThreadPool pool(1 << 20);
+  EXPECT_LE(pool.threads(), 1024);
+  std::vector<int> calls(100, 0);
+  pool.ParallelFor(100, [&](int64_t task, int) { ++calls[task]; });
+  EXPECT_EQ(calls, std::vector<int>(100, 1));
+}
+
 TEST(ThreadPool, RunsEveryTaskWhetherPinnedOrNot) {
   for (const char* pin : {"1", "0"}) {
     ASSERT_EQ(setenv("OCTET_PIN", pin, 1), 0);
