@@ -125,7 +125,9 @@ void Add_imatrix(CLI::App& app) {
       ->type_name("N");
   command->add_option("--max-tokens", o.max_tokens, "Tokens of text at most; 0: all")
       ->type_name("N");
-  command->add_option("-c,--ctx", o.context, "Tokens computed together")->capture_default_str();
+  command->add_option(
+      "-c,--ctx", o.context,
+      "Tokens computed together (default: 512, or the model's context if that is less)");
   command
       ->add_option("--arithmetic", o.arithmetic,
                    "fast, or float32: weights decoded, everything in float")

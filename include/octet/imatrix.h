@@ -17,7 +17,7 @@ struct ImatrixOptions {
   std::filesystem::path model;               // folder or GGUF; empty: the model inside the program
   std::vector<std::filesystem::path> texts;  // UTF-8, read one after another
   std::filesystem::path out;                 // a GGUF; empty: only the report
-  int64_t context = 512;                     // tokens computed together
+  int64_t context = 0;                       // tokens computed together; 0: 512 or the model's
   /// Ends as soon as every expert of every layer has seen so many tokens; 0: at the texts' end.
   int64_t min_tokens_per_expert = 0;
   int64_t max_tokens = 0;                   // of text; 0: all

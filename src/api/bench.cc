@@ -231,6 +231,15 @@ void AddKvCosts(const std::vector<Measurement>& list, std::vector<BenchFigure>& 
   }
 }
 
+/// Weights that are made, not mapped, must all be in memory.
+Status CheckSyntheticFits(const Checkpoint& checkpoint) {
+  const auto bytes = static_cast<uint64_t>(WeightBytes(checkpoint));
+  if (bytes <= MachineMemory()) return {};
+  return Err(ErrorCode::kOutOfMemory,
+             "a synthetic model of {} in {} of memory; take fewer --layers or a smaller --type",
+             HumanBytes(bytes), HumanBytes(MachineMemory()));
+}
+
 Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progress) {
   if (options.repetitions < 1)
     return Err(ErrorCode::kInvalidArgument, "bench: {} repetitions, expected 1 or more",
@@ -248,6 +257,7 @@ Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progre
   OCTET_ASSIGN(Checkpoint checkpoint,
                options.synthetic.empty() ? Runtime::Open(options.model) : SyntheticModel(options));
   OCTET_ASSIGN(const ModelConfig config, ReadModelConfig(checkpoint));
+  if (!options.synthetic.empty()) OCTET_TRY(CheckSyntheticFits(checkpoint));
   DropWhatDoesNotFit(config, WeightBytes(checkpoint), *kv, list, report);
   Runtime runtime;
   OCTET_TRY(runtime.Start(std::move(checkpoint), {options.arithmetic, options.threads}));

@@ -64,9 +64,12 @@ class Collection {
     }
     report_.text_tokens = static_cast<int64_t>(ids_.size());
     const ModelConfig& config = runtime_.model->config();
+    constexpr int64_t kDefaultContext = 512;
+    if (options_.context == 0) options_.context = std::min(kDefaultContext, config.context_len);
     if (options_.context < 2 || options_.context > config.context_len) {
-      return Err(ErrorCode::kInvalidArgument, "context {}: expected 2 to {}, the model's context",
-                 options_.context, config.context_len);
+      return Err(ErrorCode::kInvalidArgument,
+                 "context {}: expected 2 to {}, the model's context, or 0", options_.context,
+                 config.context_len);
     }
     if (report_.text_tokens < 2) {
       return Err(ErrorCode::kInvalidArgument, "the text has {} tokens, at least 2 are needed",
@@ -198,7 +201,7 @@ class Collection {
                     n > kNamed ? ", ..." : ""));
   }
 
-  const ImatrixOptions& options_;
+  ImatrixOptions options_;
   Runtime& runtime_;
   ImportanceCollector collector_;
   std::vector<int32_t> ids_;

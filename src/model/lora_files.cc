@@ -117,11 +117,13 @@ Result<AdapterFiles> ReadMistral(const fs::path& folder) {
 
 Result<AdapterFiles> ReadDescription(const fs::path& path) {
   std::error_code error;
+  if (!fs::exists(path, error))
+    return Err(ErrorCode::kNotFound, "adapter {}: no such file or folder", path.string());
   const fs::path folder = fs::is_directory(path, error) ? path : path.parent_path();
   if (fs::exists(folder / kPeftConfig, error)) return ReadPeft(folder);
   if (fs::exists(folder / kMistralTensors, error)) return ReadMistral(folder);
-  return Err(ErrorCode::kNotFound, "{}: neither {} (PEFT) nor {} (Mistral) is there",
-             folder.string(), kPeftConfig, kMistralTensors);
+  return Err(ErrorCode::kNotFound, "adapter {}: neither {} (PEFT) nor {} (Mistral) is there",
+             path.string(), kPeftConfig, kMistralTensors);
 }
 
 double ValueFor(const std::string& module, const std::map<std::string, double>& patterns,

@@ -119,6 +119,22 @@ Status CheckImportance(const ImportanceMatrix& importance, const TensorPlan& pla
   return {};
 }
 
+/// An override that matches nothing is a mistake in it.
+Status CheckOverrides(const QuantizeOptions& options, const QuantizeChoice& choice,
+                      const TensorPlan& plan) {
+  for (size_t i = 0; i < options.overrides.size(); ++i) {
+    const std::regex& pattern = choice.changes.overrides[i].first;
+    if (std::any_of(plan.tensors.begin(), plan.tensors.end(), [&](const PlannedTensor& tensor) {
+          return std::regex_search(tensor.info.name, pattern);
+        }))
+      continue;
+    return Err(ErrorCode::kInvalidArgument,
+               "override {}: no tensor's name matches; they are like {}", options.overrides[i],
+               plan.tensors.back().info.name);
+  }
+  return {};
+}
+
 }  // namespace
 
 Format QuantizeChoice::Choose(const PlannedTensor& tensor, const ModelConfig& config) const {
@@ -161,6 +177,7 @@ Result<QuantizeReport> QuantizeCheckpoint(const fs::path& source, const fs::path
                              [&](const PlannedTensor& tensor, Format) -> Result<Format> {
                                return choice.Choose(tensor, config);
                              }));
+    OCTET_TRY(CheckOverrides(options, choice, plan));
     AddTensors(plan, report);
     if (choice.importance) OCTET_TRY(CheckImportance(*choice.importance, plan, report));
     AddFallbackNote(plan, Recipes()[static_cast<size_t>(choice.recipe)].base, report);

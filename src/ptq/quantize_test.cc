@@ -179,6 +179,9 @@ TEST_F(QuantizeTest, ExplainsWrongNames) {
   options.experts = "";
   options.overrides = {"down"};
   EXPECT_THAT(QuantizeError("out.gguf", options), HasSubstr("REGEX=TYPE"));
+  options.overrides = {"ffn_down=q8_0", R"(layers\.0\.=q8_0)"};
+  EXPECT_THAT(QuantizeError("out.gguf", options),
+              AllOf(HasSubstr("layers"), HasSubstr("no tensor's name matches")));
 }
 
 class ImportanceQuantizeTest : public QuantizeTest {

@@ -134,6 +134,9 @@ Result<std::string> TrainSentencePiece(const TrainTokenizerOptions& options, int
   if (options.files.empty()) return Err(ErrorCode::kInvalidArgument, "no files of text were given");
   OCTET_ASSIGN(const int64_t stride, StrideFor(options));
   Sentences sentences(options.files, stride);
+  if (sentences.done() && !sentences.error())
+    return Err(ErrorCode::kInvalidArgument, "{}: no text to learn a vocabulary from",
+               options.files.front().string());
   const std::unordered_map<std::string, std::string> settings = {
       {"model_type", "bpe"},
       {"vocab_size", std::to_string(options.vocab_size)},

@@ -27,4 +27,8 @@ Run "$OCTET" bench --synthetic tiny-moe --tokenizer "$OCTET_SOURCE_DIR/tests/dat
 ExpectCode 0
 Run "$OCTET" tokenize -m "$folder/named.gguf" "Once upon a time"
 ExpectCode 0
+# What cannot be in memory is not begun.
+Run "$OCTET" bench --synthetic mixtral-8x22b --layers 1000
+ExpectCode 1
+ExpectErrors "take fewer --layers"
 Finish
