@@ -73,6 +73,7 @@ Result<bool> LineReader::Next(std::string& line) {
   if (!any) return false;
   ++line_number_;
   if (!line.empty() && line.back() == '\r') line.pop_back();
+  if (line_number_ == 1 && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
   return true;
 }
 

@@ -63,22 +63,60 @@ Result<WeightedMessages> MessagesOf(const json& object, const std::string& where
   return out;
 }
 
+struct FileForm {
+  DocumentKind kind = DocumentKind::kText;
+  bool is_json = false;  // an object a line
+};
+
+bool IsBlank(const std::string& line) { return line.find_first_not_of(" \t") == std::string::npos; }
+
+/// What the file's name says: stories.jsonl.gz → ".jsonl".
+std::string ExtensionOf(fs::path file) {
+  if (file.extension() == ".gz") file = file.stem();
+  return file.extension().string();
+}
+
+Result<FileForm> FormOf(const fs::path& file) {
+  OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
+  const std::string extension = ExtensionOf(file);
+  const bool must_be_json = extension == ".jsonl" || extension == ".json";
+  std::string line;
+  bool any = true;
+  do {
+    OCTET_ASSIGN(any, reader.Next(line));
+  } while (any && IsBlank(line));
+  if (!any) return FileForm{DocumentKind::kText, must_be_json};
+  const json object = json::parse(line, nullptr, false);
+  if (!object.is_object()) {
+    if (!must_be_json && (extension == ".txt" || !line.starts_with('{'))) return FileForm{};
+    return Err(ErrorCode::kCorrupt, "{}: expected a JSON object in one line{}",
+               Where(file, reader.line_number()),
+               line.starts_with('[') ? ", not a list: one line for each of its elements" : "");
+  }
+  if (object.contains("chosen")) return FileForm{DocumentKind::kPreferences, true};
+  if (object.contains("messages")) return FileForm{DocumentKind::kChats, true};
+  if (object.contains("text")) return FileForm{DocumentKind::kText, true};
+  return Err(ErrorCode::kUnsupported,
+             "{}: a JSON object without \"text\", \"messages\" or \"chosen\"",
+             Where(file, reader.line_number()));
+}
+
 /// One file's lines to documents of a kind.
 class FileTokeniser {
  public:
   FileTokeniser(const Tokenizer& tokenizer, const TokeniseOptions& options, TokenFileWriter& writer)
       : tokenizer_(tokenizer), options_(options), writer_(writer) {}
 
-  Status Run(const fs::path& file, DocumentKind kind) {
+  Status Run(const fs::path& file, const FileForm& form) {
     OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
     std::string line, text;
-    bool is_json = kind != DocumentKind::kText, first = true;
     while (true) {
       OCTET_ASSIGN(const bool more, reader.Next(line));
       if (!more) break;
-      if (std::exchange(first, false)) is_json = is_json || line.starts_with('{');
-      if (is_json) {
-        OCTET_TRY(AddJson(line, kind, Where(file, reader.line_number())));
+      if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed))
+        return Err(ErrorCode::kCancelled, "stopped while reading {}", file.string());
+      if (form.is_json) {
+        OCTET_TRY(AddJson(line, form.kind, Where(file, reader.line_number())));
       } else if (line == kDocumentEnd) {
         AddText(std::exchange(text, {}));
       } else {
@@ -121,7 +159,7 @@ class FileTokeniser {
   }
 
   Status AddJson(const std::string& line, DocumentKind kind, const std::string& where) {
-    if (line.find_first_not_of(" \t") == std::string::npos) return {};
+    if (IsBlank(line)) return {};
     const json object = json::parse(line, nullptr, false);
     if (!object.is_object())
       return Err(ErrorCode::kCorrupt, "{}: expected a JSON object in one line", where);
@@ -131,6 +169,11 @@ class FileTokeniser {
       return {};
     }
     OCTET_ASSIGN(WeightedMessages chat, MessagesOf(object, where));
+    if (kind == DocumentKind::kChats && chat.weights.empty()) {
+      return Err(ErrorCode::kCorrupt,
+                 "{}: no message is the assistant's; there is nothing to learn from this chat",
+                 where);
+    }
     if (kind == DocumentKind::kChats) return AddChat(chat, where);
     // Of a preference only the two answers are learned.
     std::fill(chat.weights.begin(), chat.weights.end(), 0.0f);
@@ -161,32 +204,22 @@ struct Hash {
 }  // namespace
 
 Result<DocumentKind> RecogniseDocuments(const fs::path& file) {
-  OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
-  std::string line;
-  OCTET_ASSIGN(const bool any, reader.Next(line));
-  if (!any || !line.starts_with('{')) return DocumentKind::kText;
-  const json object = json::parse(line, nullptr, false);
-  if (!object.is_object()) return DocumentKind::kText;
-  if (object.contains("chosen")) return DocumentKind::kPreferences;
-  if (object.contains("messages")) return DocumentKind::kChats;
-  if (object.contains("text")) return DocumentKind::kText;
-  return Err(ErrorCode::kUnsupported,
-             "{}: its first line is a JSON object without \"text\", \"messages\" or \"chosen\"",
-             file.string());
+  OCTET_ASSIGN(const FileForm form, FormOf(file));
+  return form.kind;
 }
 
 Status Tokenise(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                 const TokeniseOptions& options, TokenFileWriter& writer) {
   FileTokeniser tokeniser(tokenizer, options, writer);
   for (const fs::path& file : files) {
-    OCTET_ASSIGN(const DocumentKind first, RecogniseDocuments(files.front()));
-    OCTET_ASSIGN(const DocumentKind kind, RecogniseDocuments(file));
-    if (kind != first) {
+    OCTET_ASSIGN(const FileForm first, FormOf(files.front()));
+    OCTET_ASSIGN(const FileForm form, FormOf(file));
+    if (form.kind != first.kind) {
       return Err(ErrorCode::kInvalidArgument,
                  "{} and {} hold different kinds of documents; give them as two sources",
                  files.front().string(), file.string());
     }
-    OCTET_TRY(tokeniser.Run(file, kind));
+    OCTET_TRY(tokeniser.Run(file, form));
   }
   return {};
 }

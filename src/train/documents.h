@@ -1,6 +1,7 @@
 // From files as people have them to tokenised documents.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <vector>
@@ -25,9 +26,11 @@ enum class DocumentKind : uint8_t {
 
 struct TokeniseOptions {
   ChatFormat chat_format = ChatFormat::kMistralV1;
+  const std::atomic<bool>* stop = nullptr;  // ends with kCancelled
 };
 
-/// The kind of a file, by its first line: JSON decides by its keys, anything else is text.
+/// The kind of a file, by its name and first line that is not blank. A .jsonl or .json (.gz) holds
+/// JSON, whose keys decide; so does another file whose line is a JSON object; the rest is text.
 Result<DocumentKind> RecogniseDocuments(const std::filesystem::path& file);
 
 /// Tokens of all files, which must be of one kind: BOS, text, EOS; chats in the chat format.

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <utility>
 
 #include "support/temp_folder.h"
 #include "support/tokenizers.h"
@@ -122,6 +124,7 @@ TEST_F(Documents, ErrorsNameFileAndLine) {
   for (const std::string bad :
        {"not json", "{\"messages\": []}", "{\"messages\": [3]}",
         "{\"messages\": [{\"role\": \"user\"}]}", "[]",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"nobody answers\"}]}",
         "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\", \"weight\": -1}]}"}) {
     const auto made = Make(
         Write("a.jsonl",
@@ -134,6 +137,40 @@ TEST_F(Documents, ErrorsNameFileAndLine) {
   }
   EXPECT_FALSE(RecogniseDocuments(Write("b.jsonl", "{\"prompt\": 1}\n")));
   EXPECT_FALSE(RecogniseDocuments(folder_.path() / "absent"));
+}
+
+TEST_F(Documents, ReadingStopsWhenAsked) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const std::atomic<bool> stop = true;
+  TokenFileWriter writer(tokenizer->vocab_size(), false);
+  const Status read = Tokenise({Write("a.txt", "One.\nTwo.\n")}, *tokenizer,
+                               {ChatFormat::kMistralV1, &stop}, writer);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, ErrorCode::kCancelled);
+}
+
+TEST_F(Documents, JsonIsRecognisedByNameOrFirstObject) {
+  const auto tokenizer = testing::SmallTokenizer();
+  // A mark of byte order, blank lines before the first object, no name to go by.
+  for (const std::string begin : {"\xef\xbb\xbf", "\n \n"}) {
+    for (const char* name : {"a.jsonl", "a.txt", "a"}) {
+      const auto made = Make(Write(name, begin + "{\"text\": \"One.\"}\n"), *tokenizer);
+      ASSERT_TRUE(made) << made.error().message;
+      ASSERT_EQ(made->ids.size(), 1u);
+      EXPECT_EQ(tokenizer->Decode(made->ids[0]), "One.") << name;
+    }
+  }
+  // Never taken for text: what is called JSON, or looks like a broken line of it.
+  for (const auto& [name, line] :
+       {std::pair{"a.jsonl", "not json"}, {"a.json", "[{\"text\": \"One.\"}]"}, {"a", "{\"te"}}) {
+    const auto made = Make(Write(name, std::string(line) + "\n"), *tokenizer);
+    ASSERT_FALSE(made) << line;
+    EXPECT_NE(made.error().message.find(":1: expected a JSON object"), std::string::npos)
+        << made.error().message;
+  }
+  const auto made = Make(Write("a.txt", "{ is a brace.\n"), *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(tokenizer->Decode(made->ids[0]), "{ is a brace.");
 }
 
 }  // namespace
