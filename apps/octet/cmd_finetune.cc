@@ -40,7 +40,6 @@ void Add_finetune(CLI::App& app) {
   command
       ->add_option("--objective", options.objective,
                    "sft learns chats; dpo, ipo, kto, orpo and simpo learn preferences")
-      ->capture_default_str()
       ->group("Objective");
   AddPreferenceFlags(*command, options);
   AddDataFlags(*command, options);

@@ -72,6 +72,37 @@ class Reporter {
   std::string warned_;  // what was wrong at the last update
 };
 
+/// What begins: the model, and what there is to learn from.
+void ShowStart(const TrainStart& start, int64_t steps) {
+  const auto millions = [](int64_t n) { return static_cast<double>(n) / 1e6; };
+  std::string text = fmt::format("{:.2f} M parameters, {:.2f} M active", millions(start.parameters),
+                                 millions(start.active_parameters));
+  if (start.trained_parameters != start.parameters)
+    text += fmt::format(", {:.3f} M trained", millions(start.trained_parameters));
+  text += fmt::format("; {}", start.precision);
+  if (start.first_step > 0)
+    text += fmt::format("; on from update {} of {}", start.first_step, steps);
+  text += '\n';
+  for (const TrainSource& source : start.sources) {
+    text += source.name + ": ";
+    if (source.documents > 0) {
+      text +=
+          fmt::format("{} documents of {} tokens to learn from", source.documents,
+                      source.tokens < 1'000'000 ? fmt::format("{}", source.tokens)
+                                                : fmt::format("{:.1f} M", millions(source.tokens)));
+    }
+    if (source.held_out > 0) {
+      text +=
+          fmt::format("{}{} documents held out", source.documents > 0 ? "; " : "", source.held_out);
+    }
+    if (source.cut > 0) text += fmt::format("; {} cut to the context", source.cut);
+    if (source.without_target > 0)
+      text += fmt::format("; {} without anything to learn in it", source.without_target);
+    text += '\n';
+  }
+  fmt::print(stderr, "{}", text);
+}
+
 }  // namespace
 
 Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
@@ -92,13 +123,10 @@ Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
     reference->Update(static_cast<uint64_t>(done));
     if (done == total) reference->Finish();
   };
+  if (!flags.quiet)
+    options.on_start = [&](const TrainStart& start) { ShowStart(start, options.steps); };
   OCTET_ASSIGN(const TrainReport report,
                Train(options, [&](const TrainUpdate& update) { reporter.Show(update); }));
-  if (!flags.quiet) {
-    fmt::print(stderr, "{:.2f} M parameters, {:.2f} M active\n",
-               static_cast<double>(report.parameters) / 1e6,
-               static_cast<double>(report.active_parameters) / 1e6);
-  }
   fmt::print("{}\n", report.checkpoint.string());
   return {};
 }
@@ -169,6 +197,11 @@ void AddPreferenceFlags(CLI::App& command, TrainOptions& o) {
       ->group(group);
   command.add_option("--gamma", o.gamma, "simpo: target margin")->group(group);
   command.add_option("--lambda", o.lambda, "orpo: weight of the odds ratio")->group(group);
+  command.add_option("--desirable-weight", o.desirable_weight, "kto: weight of the chosen answers")
+      ->group(group);
+  command
+      .add_option("--undesirable-weight", o.undesirable_weight, "kto: weight of the rejected ones")
+      ->group(group);
 }
 
 void AddRouterFlags(CLI::App& command, TrainOptions& o) {
@@ -203,7 +236,9 @@ void AddOptimiserFlags(CLI::App& command, TrainOptions& o) {
   command.add_option("--final-rate", o.final_rate, "Rate at the end, as a fraction of the peak")
       ->group(group);
   command.add_option("--warmup", o.warmup, "Updates to the peak")->group(group);
-  command.add_option("--decay-steps", o.decay_steps, "wsd: updates from the peak to the end")
+  command
+      .add_option("--decay-steps", o.decay_steps,
+                  "wsd: updates from the peak to the end; 0: a fifth of all")
       ->group(group);
   command.add_option("--optimizer", o.optimizer, "adamw, or muon for the matrices of layers")
       ->group(group);
@@ -213,12 +248,15 @@ void AddOptimiserFlags(CLI::App& command, TrainOptions& o) {
   command.add_option("--eps", o.eps, "AdamW: added to the root of the second moment")->group(group);
   command.add_option("--weight-decay", o.weight_decay, "AdamW: of matrices")->group(group);
   command.add_option("--clip", o.clip, "Largest norm of the gradient; 0: any")->group(group);
-  command.add_option("--average", o.average, "Decay of an average of the weights; 0: none")
+  command
+      .add_option("--average", o.average,
+                  "Decay of an average of the weights, kept as a model in \"average\"; 0: none")
       ->group(group);
 }
 
 void AddRunFlags(CLI::App& command, TrainFlags& flags) {
   TrainOptions& o = flags.options;
+  command.option_defaults()->always_capture_default();  // of the options of all groups
   const char* group = "Run";
   command
       .add_option("--tokenizer", o.tokenizer, "tokenizer.model, or a folder (default: the model's)")
@@ -245,7 +283,6 @@ void AddRunFlags(CLI::App& command, TrainFlags& flags) {
   command
       .add_option("--sample-prompt", o.sample_prompts,
                   "What it goes on from, or answers; repeatable")
-      ->capture_default_str()
       ->group(group);
   command.add_option("--sample-tokens", o.sample_tokens, "Length of a sample")->group(group);
   command

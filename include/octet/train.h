@@ -27,6 +27,23 @@ struct TrainShape {
   bool tied = false;  // one matrix for embedding and head
 };
 
+/// One source of a run, before the first update.
+struct TrainSource {
+  std::string name;
+  int64_t documents = 0, tokens = 0;  // chats, pairs or texts to learn from
+  int64_t held_out = 0;               // of which nothing is learned
+  /// Of all: longer than the context and cut to it (texts go on in the next sequence instead); and
+  /// those of which nothing learned is left.
+  int64_t cut = 0, without_target = 0;
+};
+
+struct TrainStart {
+  int64_t parameters = 0, active_parameters = 0, trained_parameters = 0;
+  int64_t first_step = 0;  // done before
+  std::string precision;
+  std::vector<TrainSource> sources;
+};
+
 struct TrainOptions {
   std::filesystem::path model;  // the checkpoint to begin from; empty: random weights of `shape`
   TrainShape shape;
@@ -52,7 +69,8 @@ struct TrainOptions {
 
   std::string objective = "tokens";  // tokens, dpo, ipo, kto, orpo, simpo
   double beta = 0.1, label_smoothing = 0, gamma = 0.5, lambda = 0.1;
-  double balance = 0.01, router_z = 0.001;  // coefficients of the router's losses
+  double desirable_weight = 1, undesirable_weight = 1;  // kto
+  double balance = 0.01, router_z = 0.001;              // coefficients of the router's losses
   /// Above 0: after every update each router's bias moves so much towards even loads, and the
   /// choice of experts goes by it (loss-free balancing; then `balance` is best 0).
   double balance_bias = 0;
@@ -67,7 +85,7 @@ struct TrainOptions {
   int64_t accumulate = 1;                 // micro-batches an update
   std::string schedule = "cosine";        // constant, linear, cosine, wsd
   double rate = 1e-3, final_rate = 0.1;   // the peak; the end, as a fraction of it
-  int64_t warmup = 100, decay_steps = 0;  // updates; the latter for wsd
+  int64_t warmup = 100, decay_steps = 0;  // updates; the latter for wsd; 0: a fifth of the steps
   /// "adamw"; or "muon" for the matrices of layers, each expert's by itself, and AdamW for
   /// embedding, head, routers and norms. Not for adapters.
   std::string optimizer = "adamw";
@@ -75,7 +93,9 @@ struct TrainOptions {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   double router_rate = 1;  // of the peak
   double clip = 1;
-  double average = 0;  // decay of an average of the weights; 0: none
+  /// Decay of an average of the weights, which each checkpoint holds as a model of its own in its
+  /// folder "average"; 0: none.
+  double average = 0;
   /// Of linear maps and their gradients: f32, or bf16 with float sums (needs AMX). Empty: bf16
   /// where the machine has it.
   std::string precision;
@@ -92,7 +112,8 @@ struct TrainOptions {
   std::string router_guard =
       "warn";       // when a router collapses or drifts: off, warn, stop, rollback
   int threads = 0;  // 0: one a core
-  const std::atomic<bool>* stop = nullptr;  // saves and ends with kCancelled
+  const std::atomic<bool>* stop = nullptr;               // saves and ends with kCancelled
+  std::function<void(const TrainStart&)> on_start = {};  // once, before the first update
   /// For objectives with a reference model: after each batch of completions that it has judged,
   /// before the first update.
   std::function<void(int64_t done, int64_t total)> on_reference = {};

@@ -1,10 +1,14 @@
 #include "octet/train.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <numbers>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -14,7 +18,9 @@
 #include "api/train_data.h"
 #include "api/train_metrics.h"
 #include "api/train_samples.h"
+#include "base/checksum.h"
 #include "base/file.h"
+#include "base/folder_lock.h"
 #include "cpu/isa.h"
 #include "model/weights.h"
 #include "ptq/model_metadata.h"
@@ -73,36 +79,67 @@ Result<AdapterFormat> ParseAdapterFormat(const std::string& name) {
              "lora-format \"{}\" is not one of peft, peft-fused, mistral", name);
 }
 
-Status CheckOptions(const TrainOptions& o) {
-  struct Least {
-    const char* name;
-    double value, least;
-  };
-  for (const Least& l : {Least{"steps", static_cast<double>(o.steps), 1},
-                         {"accumulate", static_cast<double>(o.accumulate), 1},
-                         {"rate", o.rate, 0},
-                         {"final-rate", o.final_rate, 0},
-                         {"warmup", static_cast<double>(o.warmup), 0},
-                         {"decay-steps", static_cast<double>(o.decay_steps), 0},
-                         {"held-out", static_cast<double>(o.held_out), 0},
-                         {"weight-decay", o.weight_decay, 0},
-                         {"capacity-factor", o.capacity_factor, 0},
-                         {"save-every", static_cast<double>(o.save_every), 0},
-                         {"held-out-every", static_cast<double>(o.held_out_every), 0},
-                         {"sample-every", static_cast<double>(o.sample_every), 0},
-                         {"sample-tokens", static_cast<double>(o.sample_tokens), 1},
-                         {"keep", static_cast<double>(o.keep), 1}}) {
-    if (!(l.value >= l.least)) {
-      return Err(ErrorCode::kInvalidArgument, "{} is {}, expected at least {}", l.name, l.value,
-                 l.least);
-    }
-  }
+/// What an option may be: at least `least`, or above it; at most `most`.
+struct Bounds {
+  const char* name;
+  double value;
+  double least = 0;
+  double most = std::numeric_limits<double>::max();  // infinity is never meant
+  bool above = false;
+};
+
+Status CheckBounds(const Bounds& b) {
+  if ((b.above ? b.value > b.least : b.value >= b.least) && b.value <= b.most) return {};
+  const std::string upper = b.most < std::numeric_limits<double>::max()
+                                ? fmt::format(" and at most {}", b.most)
+                                : std::string();
+  return Err(ErrorCode::kInvalidArgument, "{} is {}, expected a number {} {}{}", b.name, b.value,
+             b.above ? "above" : "of at least", b.least, upper);
+}
+
+Status CheckNumbers(const TrainOptions& o) {
+  const auto real = [](int64_t value) { return static_cast<double>(value); };
+  for (const Bounds& bounds : {Bounds{"steps", real(o.steps), 1},
+                               {"accumulate", real(o.accumulate), 1},
+                               {"rate", o.rate},
+                               {"final-rate", o.final_rate},
+                               {"router-rate", o.router_rate},
+                               {"warmup", real(o.warmup)},
+                               {"decay-steps", real(o.decay_steps)},
+                               {"held-out", real(o.held_out)},
+                               {"weight-decay", o.weight_decay},
+                               {"clip", o.clip},
+                               {"eps", o.eps, 0, 1, true},
+                               {"balance", o.balance},
+                               {"balance-bias", o.balance_bias},
+                               {"router-z", o.router_z},
+                               {"capacity-factor", o.capacity_factor},
+                               {"beta", o.beta, 0, 1e6, true},
+                               {"label-smoothing", o.label_smoothing, 0, 0.5},
+                               {"gamma", o.gamma},
+                               {"lambda", o.lambda},
+                               {"desirable-weight", o.desirable_weight},
+                               {"undesirable-weight", o.undesirable_weight},
+                               {"lora-rank", real(o.lora_rank), 0, 65536},
+                               {"lora-alpha", o.lora_alpha},
+                               {"save-every", real(o.save_every)},
+                               {"held-out-every", real(o.held_out_every)},
+                               {"sample-every", real(o.sample_every)},
+                               {"sample-tokens", real(o.sample_tokens), 1},
+                               {"keep", real(o.keep), 1},
+                               {"threads", real(o.threads)}})
+    OCTET_TRY(CheckBounds(bounds));
   for (const double decay : {o.beta1, o.beta2, o.average, o.momentum}) {
     if (decay >= 0 && decay < 1) continue;
     return Err(ErrorCode::kInvalidArgument,
                "beta1 {}, beta2 {}, average {} and momentum {} must be at least 0 and below 1",
                o.beta1, o.beta2, o.average, o.momentum);
   }
+  return {};
+}
+
+Status CheckOptions(const TrainOptions& o) {
+  OCTET_TRY(CheckNumbers(o));
   if (o.optimizer != "adamw" && o.optimizer != "muon") {
     return Err(ErrorCode::kInvalidArgument, "optimizer \"{}\" is not one of adamw, muon",
                o.optimizer);
@@ -159,6 +196,10 @@ Result<TrainedModel> BeginNew(const TrainOptions& options, const Tokenizer& toke
   return TrainWeights(config, std::move(weights));
 }
 
+double AlphaOf(const TrainOptions& o) {
+  return o.lora_alpha > 0 ? o.lora_alpha : 2 * static_cast<double>(o.lora_rank);
+}
+
 Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tokenizer) {
   OCTET_ASSIGN(Checkpoint checkpoint, OpenCheckpoint(options.model));
   OCTET_ASSIGN(std::unique_ptr<Model> model, Model::Load(std::move(checkpoint)));
@@ -175,12 +216,16 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
                  "balance-bias changes the model's routers, which adapters leave as they are; use "
                  "balance");
     }
-    const double alpha =
-        options.lora_alpha > 0 ? options.lora_alpha : 2 * static_cast<double>(options.lora_rank);
-    OCTET_ASSIGN(Adapters adapters,
-                 Adapters::Create(config, {options.lora_rank, alpha, options.lora_targets}));
+    OCTET_ASSIGN(Adapters adapters, Adapters::Create(config, {options.lora_rank, AlphaOf(options),
+                                                              options.lora_targets}));
     adapters.Initialise(options.seed);
     OCTET_ASSIGN(const AdapterFormat format, ParseAdapterFormat(options.lora_format));
+    if (options.context > config.context_len) {
+      return Err(ErrorCode::kInvalidArgument,
+                 "the context is {}, the model's {}, which adapters do not change; give --context "
+                 "{} or less",
+                 options.context, config.context_len, config.context_len);
+    }
     OCTET_ASSIGN(TrainedModel trained, TrainAdapters(std::move(model), std::move(adapters)));
     trained.adapter_format = format;
     return trained;
@@ -214,7 +259,11 @@ std::map<std::string, std::string> IdentityOf(const TrainOptions& o, const Mixtu
   };
   add("seed", o.seed);
   add("objective", o.objective);
-  if (o.lora_rank > 0) add("lora-rank", o.lora_rank);
+  if (o.lora_rank > 0) {
+    add("lora-rank", o.lora_rank);
+    add("lora-alpha", AlphaOf(o));
+    add("lora-targets", fmt::format("{}", fmt::join(o.lora_targets, ",")));
+  }
   if (o.optimizer != "adamw") add("optimizer", o.optimizer);
   add("context", o.context);
   add("batch-tokens", o.batch_tokens);
@@ -241,7 +290,9 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
                          .beta = o.beta,
                          .label_smoothing = o.label_smoothing,
                          .gamma = o.gamma,
-                         .lambda = o.lambda};
+                         .lambda = o.lambda,
+                         .desirable_weight = o.desirable_weight,
+                         .undesirable_weight = o.undesirable_weight};
   t.learner.router = {.balance = o.balance, .z = o.router_z, .pooled = !o.balance_per_layer};
   t.learner.recompute = o.recompute ? Recompute::kLayers : Recompute::kNone;
   t.learner.capacity_factor = o.capacity_factor;
@@ -257,7 +308,7 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   t.schedule.final_fraction = o.final_rate;
   t.schedule.steps = o.steps;
   t.schedule.warmup_steps = o.warmup;
-  t.schedule.decay_steps = o.decay_steps;
+  t.schedule.decay_steps = o.decay_steps > 0 ? o.decay_steps : std::max<int64_t>(o.steps / 5, 1);
   t.accumulate = o.accumulate;
   t.clip_norm = o.clip;
   t.average_decay = o.average;
@@ -284,6 +335,51 @@ CompanionFiles CompanionsOf(const ModelConfig& config, const Tokenizer& tokenize
           {"tokenizer_config.json", HfTokenizerConfigOf(vocabulary).dump(2) + "\n"}};
 }
 
+/// What the files of a model are known by without reading them: names, sizes and times.
+uint64_t FilesKey(const fs::path& path) {
+  std::error_code error;
+  std::vector<fs::path> files = {path};
+  for (const auto& entry : fs::directory_iterator(path, error))
+    if (entry.is_regular_file(error)) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  std::string text;
+  for (const fs::path& file : files) {
+    text += fmt::format("{} {} {}\n", fs::weakly_canonical(file, error).string(),
+                        fs::is_regular_file(file, error) ? fs::file_size(file, error) : 0,
+                        fs::last_write_time(file, error).time_since_epoch().count());
+  }
+  return Checksum(std::as_bytes(std::span(text)));
+}
+
+/// What is learned from, for the user to see.
+Result<std::vector<TrainSource>> CountSources(const Mixture& mixture) {
+  std::vector<TrainSource> counted;
+  const int64_t a_pair = mixture.kind() == DocumentKind::kPreferences ? 2 : 1;
+  for (const Source& source : mixture.sources()) {
+    TrainSource& s = counted.emplace_back();
+    s.name = source.name;
+    s.documents = source.documents / a_pair;
+    s.held_out = (source.tokens.documents() - source.documents) / a_pair;
+    for (int64_t d = 0; d < source.documents; ++d) s.tokens += source.tokens.Size(d);
+    if (source.kind == DocumentKind::kText) continue;
+    for (int64_t d = 0; d < source.tokens.documents(); ++d) {
+      s.cut += source.tokens.Size(d) > mixture.context() ? 1 : 0;
+      OCTET_ASSIGN(const std::vector<float> weights,
+                   source.tokens.Weights(d, 0, std::min(source.tokens.Size(d), mixture.context())));
+      const bool learned =
+          std::any_of(weights.begin(), weights.end(), [](float w) { return w > 0; });
+      s.without_target += learned ? 0 : 1;
+    }
+    if (s.without_target == source.tokens.documents()) {
+      return Err(ErrorCode::kInvalidArgument,
+                 "source {}: none of its answers counts or begins within the context of {} tokens; "
+                 "give a longer --context, or messages of the assistant with a weight above 0",
+                 s.name, mixture.context());
+    }
+  }
+  return counted;
+}
+
 /// curves.svg, from the metrics beside it.
 Status DrawCurves(const fs::path& folder) {
   const std::string name = fs::weakly_canonical(folder).filename().string();
@@ -300,6 +396,7 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
   }
   OCTET_ASSIGN(const std::unique_ptr<Tokenizer> tokenizer,
                LoadTokenizer(options.tokenizer.empty() ? options.model : options.tokenizer));
+  OCTET_ASSIGN(const FolderLock lock, FolderLock::Take(options.output));
   if (!options.resume && !NewestRun(options.output).empty()) {
     return Err(ErrorCode::kInvalidArgument,
                "{} holds a run already; resume it, or choose another folder",
@@ -330,6 +427,12 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
                      : ChatFormatOf(options, *tokenizer));
     trainer_options.companions = CompanionsOf(config, *tokenizer, chat_format);
   }
+  if (!options.model.empty()) trainer_options.reference_model = FilesKey(options.model);
+  TrainStart start;
+  OCTET_ASSIGN(start.sources, CountSources(mixture));
+  start.precision = trainer_options.precision == Precision::kBf16 ? "bf16" : "f32";
+  for (const TrainedTensor& tensor : trained.tensors)
+    start.trained_parameters += static_cast<int64_t>(tensor.weight.size());
   OCTET_ASSIGN(const std::vector<double> bytes_per_token,
                HeldOutBytes(mixture, config, *tokenizer, options.context));
   std::vector<std::string> names;
@@ -338,15 +441,15 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
   OCTET_ASSIGN(const std::unique_ptr<Trainer> trainer,
                Trainer::Create(std::move(trained), std::move(mixture), std::move(trainer_options),
                                options.threads, kernels));
-  if (options.resume) OCTET_TRY(trainer->Resume());
   OCTET_TRY(trainer->PrepareReference());
+  if (options.resume) OCTET_TRY(trainer->Resume());
   TrainReport report;
   const ParameterCount count = CountParameters(config);
-  report.parameters = count.total;
-  report.active_parameters = count.active;
-  report.first_step = trainer->step();
+  report.parameters = start.parameters = count.total;
+  report.active_parameters = start.active_parameters = count.active;
+  report.first_step = start.first_step = trainer->step();
+  if (options.on_start) options.on_start(start);
   OCTET_ASSIGN(MetricsFiles metrics, MetricsFiles::Open(options.output, trainer->step()));
-  Status told;
   int64_t last = trainer->step();
   auto tell = [&](const UpdateReport& update) -> Status {
     if (update.step <= last) {  // the guard went back
@@ -363,12 +466,10 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
     on_update(shown);
     return {};
   };
-  const Status ran = trainer->Run([&](const UpdateReport& update) {
-    if (told) told = tell(update);
-  });
-  if (trainer->step() > report.first_step) OCTET_TRY(DrawCurves(options.output));
+  const Status ran = trainer->Run(tell);
+  const Status drawn = trainer->step() > report.first_step ? DrawCurves(options.output) : Status();
   OCTET_TRY(ran);
-  OCTET_TRY(std::move(told));
+  OCTET_TRY(drawn);
   report.steps = trainer->step();
   report.checkpoint = NewestRun(options.output);
   return report;

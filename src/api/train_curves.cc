@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -30,34 +31,47 @@ struct Metrics {
   bool bits = false;
 };
 
+/// NaN where there is none: JSON has null for what was not finite.
+double NumberOf(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
+}
+
 void Take(const json& line, Metrics& m) {
   m.step.push_back(line.value("step", 0.0));
   for (const char* key : {"loss", "rate", "grad_norm", "tokens_per_s"})
-    m.of[key].push_back(line.value(key, 0.0));
+    m.of[key].push_back(NumberOf(line, key));
   if (const auto found = line.find("held_out"); found != line.end()) {
     for (const auto& [name, loss] : found->items()) {
+      const char* key = loss.contains("bits_per_byte") ? "bits_per_byte" : "loss";
+      if (std::isnan(NumberOf(loss, key))) continue;
       svg::Series& series = m.held_out[name];
       series.name = name;
       series.dots = true;
       m.bits = m.bits || loss.contains("bits_per_byte");
       series.x.push_back(m.step.back());
-      series.y.push_back(loss.value("bits_per_byte", loss.value("loss", 0.0)));
+      series.y.push_back(NumberOf(loss, key));
     }
   }
   if (const auto found = line.find("load"); found != line.end())
     m.load.push_back(found->get<std::vector<std::vector<double>>>());
 }
 
-/// At most kPoints means of neighbouring updates.
+/// At most kPoints means of neighbouring updates, of those that have a value.
 svg::Series Thinned(const std::vector<double>& x, const std::vector<double>& y) {
   svg::Series series;
   const size_t points = std::min(kPoints, x.size());
   for (size_t i = 0; i < points; ++i) {
     const size_t first = i * x.size() / points, last = (i + 1) * x.size() / points;
-    double sum = 0;
-    for (size_t j = first; j < last; ++j) sum += y[j];
+    double sum = 0, count = 0;
+    for (size_t j = first; j < last; ++j) {
+      if (std::isnan(y[j])) continue;
+      sum += y[j];
+      count += 1;
+    }
+    if (count == 0) continue;
     series.x.push_back(x[(first + last - 1) / 2]);
-    series.y.push_back(sum / static_cast<double>(last - first));
+    series.y.push_back(sum / count);
   }
   return series;
 }

@@ -1,8 +1,12 @@
 #include "api/train_data.h"
 
+#include <fmt/ranges.h>
+
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -25,7 +29,7 @@ Result<double> TakeWeight(const std::string& name, std::string& paths) {
   char* end = nullptr;
   const std::string text = paths.substr(at + 1);
   const double weight = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(weight > 0)) {
+  if (text.empty() || *end != '\0' || !(weight > 0) || !std::isfinite(weight)) {
     return Err(ErrorCode::kInvalidArgument, "source {}: weight \"{}\" is not a number above 0",
                name, text);
   }
@@ -83,12 +87,15 @@ Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& to
     return format == ChatFormat::kRaw ? DefaultChatFormat(tokenizer.vocabulary()) : format;
   }
   if (const auto format = ChatFormatFromName(options.chat_format)) return *format;
-  return Err(ErrorCode::kInvalidArgument, "there is no chat format \"{}\"", options.chat_format);
+  std::vector<std::string_view> names;
+  for (const ChatFormat format : kChatFormats) names.push_back(ChatFormatName(format));
+  return Err(ErrorCode::kInvalidArgument, "there is no chat format \"{}\"; expected {}",
+             options.chat_format, fmt::join(names, ", "));
 }
 
 Result<std::vector<Source>> OpenSources(const TrainOptions& options, const Tokenizer& tokenizer) {
   OCTET_ASSIGN(const ChatFormat format, ChatFormatOf(options, tokenizer));
-  const TokeniseOptions tokenise{format};
+  const TokeniseOptions tokenise{format, options.stop};
   std::vector<Source> sources;
   auto add = [&](const std::string& text, bool learned) -> Status {
     OCTET_ASSIGN(const SourceSpec spec, ParseSource(text, learned));
@@ -99,8 +106,19 @@ Result<std::vector<Source>> OpenSources(const TrainOptions& options, const Token
     }
     const fs::path path = options.output / "data" / (spec.name + ".tokens");
     OCTET_ASSIGN(Source source, OpenSource(spec, path, tokenizer, tokenise));
+    const int64_t a_pair = source.kind == DocumentKind::kPreferences ? 2 : 1;
+    if (source.documents == 0) {
+      return Err(ErrorCode::kInvalidArgument, "source {}: {} holds no document", spec.name,
+                 spec.files.front().string());
+    }
     if (learned) {
-      source.documents -= options.held_out * (source.kind == DocumentKind::kPreferences ? 2 : 1);
+      if (source.documents <= options.held_out * a_pair) {
+        return Err(ErrorCode::kInvalidArgument,
+                   "source {} has {} documents, of which {} are to be held out; none is left to "
+                   "learn from",
+                   spec.name, source.documents / a_pair, options.held_out);
+      }
+      source.documents -= options.held_out * a_pair;
     } else {
       source.weight = 0;
       source.documents = 0;

@@ -38,19 +38,23 @@ ordered_json LineOf(const TrainUpdate& u) {
   return line;
 }
 
-/// A line's numbers under the names TensorBoard groups them by.
+/// A line's numbers under the names TensorBoard groups them by. What was not finite, JSON has as
+/// null.
 std::vector<Scalar> ScalarsOf(const ordered_json& line) {
   std::vector<Scalar> scalars;
+  const auto add = [&](std::string name, const ordered_json& object, const char* key) {
+    const auto found = object.find(key);
+    if (found != object.end() && found->is_number()) scalars.push_back({std::move(name), *found});
+  };
   for (const char* name : {"loss", "rate", "grad_norm", "tokens_per_s", "peak_share", "balance",
                            "router_z", "dropped", "accuracy"}) {
-    if (line.contains(name)) scalars.push_back({std::string("train/") + name, line[name]});
+    add(std::string("train/") + name, line, name);
   }
   if (line.contains("held_out")) {
     for (const auto& [source, loss] : line["held_out"].items()) {
-      scalars.push_back({"held_out/" + source, loss["loss"]});
-      if (loss.contains("bits_per_byte"))
-        scalars.push_back({"bits_per_byte/" + source, loss["bits_per_byte"]});
-      if (loss.contains("accuracy")) scalars.push_back({"accuracy/" + source, loss["accuracy"]});
+      add("held_out/" + source, loss, "loss");
+      add("bits_per_byte/" + source, loss, "bits_per_byte");
+      add("accuracy/" + source, loss, "accuracy");
     }
   }
   return scalars;

@@ -55,6 +55,7 @@ class Mixture {
   Result<TrainBatch> InOrder(size_t source, int64_t first, int64_t count, int64_t& taken) const;
 
   DocumentKind kind() const { return sources_.front().kind; }
+  int64_t context() const { return options_.context; }
   const std::vector<Source>& sources() const { return sources_; }
   const Cursor& cursor() const { return cursor_; }
   /// kInvalidArgument for another number of sources or a place that is not there.

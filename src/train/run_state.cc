@@ -22,6 +22,7 @@ constexpr char kUnfinished[] = ".unfinished-";
 constexpr char kStateName[] = "training.json";
 constexpr char kWeightsName[] = "model.safetensors";
 constexpr char kStateFolder[] = "optimizer";
+constexpr char kAverageFolder[] = "average";
 
 /// Whole checkpoints by step, oldest first.
 std::vector<std::pair<int64_t, fs::path>> Checkpoints(const fs::path& folder) {
@@ -40,7 +41,11 @@ std::vector<std::pair<int64_t, fs::path>> Checkpoints(const fs::path& folder) {
   return found;
 }
 
-/// Moments and average; adapters too, whose own file has another order of rows.
+bool HasAverage(const RunTensors& tensors) {
+  return tensors.average != nullptr && tensors.average->updates() > 0;
+}
+
+/// Moments; adapters and their average too, whose own files have another order of rows.
 std::vector<NamedFloats> StateOf(const RunTensors& tensors) {
   std::vector<NamedFloats> out;
   for (size_t i = 0; i < tensors.trained.tensors.size(); ++i) {
@@ -50,10 +55,31 @@ std::vector<NamedFloats> StateOf(const RunTensors& tensors) {
       out.push_back({"weight." + tensor.name, shape, tensor.weight});
     for (const Optimizer::Memory& memory : tensors.optimizer.MemoryOf(i))
       out.push_back({memory.name + ("." + tensor.name), shape, memory.values});
-    if (tensors.average != nullptr)
+    if (tensors.trained.adapters != nullptr && HasAverage(tensors))
       out.push_back({"average." + tensor.name, shape, tensors.average->Of(i)});
   }
   return out;
+}
+
+void SwapWithAverage(const RunTensors& tensors) {
+  for (size_t i = 0; i < tensors.trained.tensors.size(); ++i) {
+    const std::span<float> weight = tensors.trained.tensors[i].weight;
+    std::swap_ranges(weight.begin(), weight.end(), tensors.average->Of(i).begin());
+  }
+}
+
+/// A model, or adapter, of its own.
+Status WriteAverage(const fs::path& folder, const RunTensors& tensors,
+                    const CompanionFiles& companions) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  SwapWithAverage(tensors);
+  const Status written = tensors.trained.Write(folder);
+  SwapWithAverage(tensors);
+  OCTET_TRY(written);
+  for (const auto& [file, content] : companions)
+    OCTET_TRY(WriteFileAtomically(folder / file, content));
+  return {};
 }
 
 json StateJson(const RunState& state, const RunTensors& tensors) {
@@ -98,6 +124,17 @@ Status CheckIdentity(const fs::path& path, const std::map<std::string, std::stri
   return {};
 }
 
+Status WriteRun(const fs::path& folder, const RunState& state, const RunTensors& tensors,
+                const CompanionFiles& companions) {
+  OCTET_TRY(tensors.trained.Write(folder));
+  OCTET_TRY(WriteFloats(folder / kStateFolder, StateOf(tensors)));
+  for (const auto& [file, content] : companions)
+    OCTET_TRY(WriteFileAtomically(folder / file, content));
+  if (HasAverage(tensors)) OCTET_TRY(WriteAverage(folder / kAverageFolder, tensors, companions));
+  // Last: a folder without it is not taken for a checkpoint, even under its final name.
+  return WriteFileAtomically(folder / kStateName, StateJson(state, tensors).dump(1) + "\n");
+}
+
 }  // namespace
 
 Status SaveRun(const fs::path& folder, const RunState& state, RunTensors tensors,
@@ -108,14 +145,10 @@ Status SaveRun(const fs::path& folder, const RunState& state, RunTensors tensors
   fs::remove_all(unfinished, error);
   fs::create_directories(unfinished, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", unfinished.string(), error.message());
-
-  OCTET_TRY(tensors.trained.Write(unfinished));
-  OCTET_TRY(WriteFloats(unfinished / kStateFolder, StateOf(tensors)));
-  for (const auto& [file, content] : companions)
-    OCTET_TRY(WriteFileAtomically(unfinished / file, content));
-  // Last: a folder without it is not taken for a checkpoint, even under its final name.
-  OCTET_TRY(WriteFileAtomically(unfinished / kStateName, StateJson(state, tensors).dump(1) + "\n"));
-
+  if (Status written = WriteRun(unfinished, state, tensors, companions); !written) {
+    fs::remove_all(unfinished, error);  // half a checkpoint on a full disk helps nobody
+    return written;
+  }
   fs::remove_all(whole, error);
   fs::rename(unfinished, whole, error);
   if (error) return Err(ErrorCode::kIo, "{}: {}", whole.string(), error.message());
@@ -158,19 +191,26 @@ Result<RunState> LoadRun(const fs::path& checkpoint, RunTensors tensors,
   OCTET_TRY(CheckIdentity(checkpoint, state.identity, identity));
 
   const bool adapters = tensors.trained.adapters != nullptr;
-  MappedTensors weights, moments;
+  const bool has_average = tensors.average != nullptr && average_updates > 0;
+  MappedTensors weights, moments, average;
   OCTET_TRY(AddSafetensors(moments, checkpoint / kStateFolder / kWeightsName, OpenMode::kFull));
   if (!adapters) OCTET_TRY(AddSafetensors(weights, checkpoint / kWeightsName, OpenMode::kFull));
+  if (!adapters && has_average) {
+    OCTET_TRY(AddSafetensors(average, checkpoint / kAverageFolder / kWeightsName, OpenMode::kFull));
+  }
   for (size_t i = 0; i < tensors.trained.tensors.size(); ++i) {
     const TrainedTensor& t = tensors.trained.tensors[i];
     OCTET_TRY(adapters ? ReadFloats(moments, checkpoint, "weight." + t.name, t.weight)
                        : ReadFloats(weights, checkpoint, t.name, t.weight));
     for (const Optimizer::Memory& memory : tensors.optimizer.MemoryOf(i))
       OCTET_TRY(ReadFloats(moments, checkpoint, memory.name + ("." + t.name), memory.values));
-    if (tensors.average != nullptr)
-      OCTET_TRY(ReadFloats(moments, checkpoint, "average." + t.name, tensors.average->Of(i)));
+    if (!has_average) continue;
+    const std::span<float> into = tensors.average->Of(i);
+    OCTET_TRY(adapters ? ReadFloats(moments, checkpoint, "average." + t.name, into)
+                       : ReadFloats(average, checkpoint / kAverageFolder, t.name, into));
   }
   tensors.optimizer.Restore(optimizer_steps);
+  // A checkpoint without one begins its average with the next update.
   if (tensors.average != nullptr) tensors.average->Restore(average_updates);
   return state;
 }

@@ -38,15 +38,17 @@ struct RunTensors {
 using CompanionFiles = std::map<std::string, std::string>;
 
 /// Writes `folder`/step-00000100 under another name, then renames it: a folder of that name is
-/// whole. Then removes all but the `keep` newest.
+/// whole. Then removes all but the `keep` newest. An average of the weights is a model of its own
+/// in the folder "average" within.
 Status SaveRun(const std::filesystem::path& folder, const RunState& state, RunTensors tensors,
                const CompanionFiles& companions, int keep);
 
 /// The newest whole checkpoint; empty when there is none.
 std::filesystem::path NewestRun(const std::filesystem::path& folder);
 
-/// Reads weights, moments and average back in place. kCorrupt when a tensor does not fit,
-/// kInvalidArgument when `identity` differs from the saved one (the error names what).
+/// Reads weights, moments and, where there is one, the average back in place. kCorrupt when a
+/// tensor does not fit, kInvalidArgument when `identity` differs from the saved one (the error
+/// names what).
 Result<RunState> LoadRun(const std::filesystem::path& checkpoint, RunTensors tensors,
                          const std::map<std::string, std::string>& identity);
 

@@ -9,16 +9,15 @@
 #include <system_error>
 #include <utility>
 
-#include "base/file.h"
-#include "base/mapped_file.h"
+#include "base/check.h"
 #include "train/balance_bias.h"
+#include "train/reference.h"
 
 namespace octet {
 namespace {
 
 constexpr int kMaxSkipped = 10;  // updates in a row
 constexpr int kMaxRollbacks = 5;
-constexpr char kReferenceName[] = "reference.f64";
 
 class Stopwatch {
  public:
@@ -90,6 +89,10 @@ Status Trainer::Resume() {
   return mixture_.Restore(state_.cursor);
 }
 
+std::filesystem::path Trainer::ReferencePath(const Source& source) const {
+  return options_.folder / "data" / (source.name + ".reference");
+}
+
 Status Trainer::Save() {
   state_.cursor = mixture_.cursor();
   state_.identity = options_.identity;
@@ -97,52 +100,48 @@ Status Trainer::Save() {
   return SaveRun(options_.folder, state_, Tensors(), options_.companions, options_.keep);
 }
 
-Status Trainer::ComputeReference() {
-  int64_t done = 0, total = 0;
-  for (const Source& source : mixture_.sources()) total += source.tokens.documents();
-  for (size_t source = 0; source < mixture_.sources().size(); ++source) {
-    const int64_t documents = mixture_.sources()[source].tokens.documents();
-    auto& sums = reference_[source];
-    for (int64_t first = 0; first < documents;) {
-      int64_t taken = 0;
-      OCTET_ASSIGN(const TrainBatch batch,
-                   mixture_.InOrder(source, first, documents - first, taken));
-      const std::vector<double> part = learner_->CompletionLogProbs(batch);
-      sums.insert(sums.end(), part.begin(), part.end());
-      first += taken;
-      done += taken;
-      if (options_.on_reference) options_.on_reference(done, total);
-    }
+Result<std::vector<double>> Trainer::ComputeReference(size_t source, int64_t& done, int64_t total) {
+  const int64_t documents = mixture_.sources()[source].tokens.documents();
+  std::vector<double> sums;
+  for (int64_t first = 0; first < documents;) {
+    if (options_.stop != nullptr && options_.stop->load())
+      return Err(ErrorCode::kCancelled, "stopped before the first update");
+    int64_t taken = 0;
+    OCTET_ASSIGN(const TrainBatch batch, mixture_.InOrder(source, first, documents - first, taken));
+    const std::vector<double> part = learner_->CompletionLogProbs(batch);
+    sums.insert(sums.end(), part.begin(), part.end());
+    first += taken;
+    done += taken;
+    if (options_.on_reference) options_.on_reference(done, total);
   }
-  return {};
+  return sums;
 }
 
 Status Trainer::PrepareReference() {
   if (!NeedsReference(options_.learner.objective.kind)) return {};
-  const std::filesystem::path path = options_.folder / kReferenceName;
-  size_t total = 0;
-  reference_.assign(mixture_.sources().size(), {});
-  for (const Source& source : mixture_.sources())
-    total += static_cast<size_t>(source.tokens.documents());
-  if (state_.step == 0) {
-    OCTET_TRY(ComputeReference());
-    std::string bytes;
-    for (const auto& sums : reference_)
-      bytes.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(double));
-    return WriteFileAtomically(path, bytes);
+  CHECK(state_.step == 0);
+  // A run that has begun keeps the model it was begun with, whatever was named now.
+  const bool begun = !NewestRun(options_.folder).empty();
+  const std::vector<Source>& sources = mixture_.sources();
+  reference_.assign(sources.size(), {});
+  std::vector<std::pair<size_t, ReferenceKey>> missing;
+  int64_t done = 0, total = 0;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const TokenFile& tokens = sources[i].tokens;
+    const ReferenceKey key = {tokens.ContentChecksum() ^ static_cast<uint64_t>(mixture_.context()),
+                              options_.reference_model};
+    auto known = ReadReference(ReferencePath(sources[i]), key,
+                               static_cast<size_t>(tokens.documents()), begun);
+    if (known) {
+      reference_[i] = *std::move(known);
+    } else {
+      missing.emplace_back(i, key);
+      total += tokens.documents();
+    }
   }
-  OCTET_ASSIGN(const MappedFile file, MappedFile::Open(path));
-  if (file.bytes().size() != total * sizeof(double)) {
-    return Err(ErrorCode::kCorrupt,
-               "{}: {} bytes, expected {} for {} completions; begin the run again", path.string(),
-               file.bytes().size(), total * sizeof(double), total);
-  }
-  size_t at = 0;
-  for (size_t source = 0; source < reference_.size(); ++source) {
-    reference_[source].resize(static_cast<size_t>(mixture_.sources()[source].tokens.documents()));
-    const size_t bytes = reference_[source].size() * sizeof(double);
-    std::memcpy(reference_[source].data(), file.bytes().data() + at, bytes);
-    at += bytes;
+  for (const auto& [i, key] : missing) {
+    OCTET_ASSIGN(reference_[i], ComputeReference(i, done, total));
+    OCTET_TRY(WriteReference(ReferencePath(sources[i]), key, reference_[i]));
   }
   return {};
 }
@@ -274,7 +273,7 @@ Status Trainer::RollBack(UpdateReport& report) {
   return Save();
 }
 
-Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
+Status Trainer::Run(const std::function<Status(const UpdateReport&)>& on_update) {
   int skipped = 0;
   int64_t saved = state_.step;
   if (options_.guard == GuardAction::kRollBack && NewestRun(options_.folder).empty())
@@ -293,14 +292,15 @@ Status Trainer::Run(const std::function<void(const UpdateReport&)>& on_update) {
     if (IsDue(options_.held_out_every, state_.step) || (last && options_.held_out_every > 0)) {
       OCTET_ASSIGN(report.held_out, HeldOut());
     }
-    on_update(report);
+    Status told = on_update(report);
     const bool stop = options_.stop != nullptr && options_.stop->load();
     // What the guard may want to go back to must be from before.
     const bool doubtful = options_.guard == GuardAction::kRollBack && guard_.suspicious();
-    if (last || stop || (IsDue(options_.save_every, state_.step) && !doubtful)) {
+    if (last || stop || !told || (IsDue(options_.save_every, state_.step) && !doubtful)) {
       OCTET_TRY(Save());
       saved = state_.step;
     }
+    OCTET_TRY(std::move(told));
     if (stop && !last) {
       return Err(ErrorCode::kCancelled,
                  "stopped after update {} of {}; --resume goes on from there", saved,

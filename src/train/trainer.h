@@ -54,6 +54,7 @@ struct TrainerOptions {
   std::filesystem::path folder;
   CompanionFiles companions;
   std::map<std::string, std::string> identity;  // RunState::identity
+  uint64_t reference_model = 0;                 // ReferenceKey::model
   const std::atomic<bool>* stop = nullptr;      // saves, then ends the run
   /// Documents the reference model has judged, of all; while PrepareReference computes.
   std::function<void(int64_t done, int64_t total)> on_reference = {};
@@ -94,13 +95,14 @@ class Trainer {
   Status Resume();
 
   /// For objectives with a reference model: Σ log p of every completion of the data under the
-  /// weights as they are, before the first update. Kept in a file of the folder, and read from it
-  /// when the run is resumed.
+  /// weights as they are, so before Resume. Kept in files of the folder, a source each, and
+  /// computed only where none fits. kCancelled when stopped meanwhile.
   Status PrepareReference();
 
-  /// Runs to the end or until `stop`; the last state is saved. kInternal when ten updates in a row
-  /// had gradients that were not finite, or the guard is to stop and found something.
-  Status Run(const std::function<void(const UpdateReport&)>& on_update);
+  /// Runs to the end or until `stop`; the last state is saved, also when `on_update` ends the run
+  /// by an error. kInternal when ten updates in a row had gradients that were not finite, or the
+  /// guard is to stop and found something.
+  Status Run(const std::function<Status(const UpdateReport&)>& on_update);
 
   const TrainedModel& trained() const { return trained_; }
   int64_t step() const { return state_.step; }
@@ -119,7 +121,8 @@ class Trainer {
     if (tiles_ != nullptr) tiles_->Refresh(context_);
   }
   RunTensors Tensors() { return {trained_, *optimizer_, average_.get()}; }
-  Status ComputeReference();
+  std::filesystem::path ReferencePath(const Source& source) const;
+  Result<std::vector<double>> ComputeReference(size_t source, int64_t& done, int64_t total);
   void SetReferences(TrainBatch& batch) const;
 
   TrainedModel trained_;

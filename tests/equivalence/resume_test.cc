@@ -5,7 +5,9 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
+#include "io/safetensors.h"
 #include "support/model_runner.h"
 #include "support/temp_folder.h"
 #include "train/initial.h"
@@ -17,6 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kHugeRouterRate = 100;  // times the others
+
+Status Nothing(const UpdateReport&) { return {}; }
 
 ModelConfig Config() {
   ModelConfig config = TinyMixtralConfig();
@@ -58,7 +62,9 @@ class ResumedRun : public ::testing::Test {
     options.optimizer.muon = muon_;
     options.schedule = {.peak = 3e-3, .steps = 9, .warmup_steps = 2};
     options.accumulate = 2;
-    options.average_decay = 0.9;
+    options.average_decay = average_decay_;
+    options.reference_model = model_;
+    options.on_reference = on_reference_;
     options.save_every = 2;
     options.held_out_every = 3;
     options.keep = 2;
@@ -83,13 +89,15 @@ class ResumedRun : public ::testing::Test {
     TempFolder folder;
     const auto trainer = Make(folder.path(), objective, threads, nullptr, recompute);
     EXPECT_TRUE(trainer->PrepareReference());
-    const Status done = trainer->Run([](const UpdateReport&) {});
+    const Status done = trainer->Run(Nothing);
     EXPECT_TRUE(done) << (done ? "" : done.error().message);
     return WeightsOf(*trainer);
   }
 
   bool muon_ = false;
-  double capacity_factor_ = 0;
+  double capacity_factor_ = 0, average_decay_ = 0.9;
+  uint64_t model_ = 1;
+  std::function<void(int64_t, int64_t)> on_reference_;
   TempFolder data_;
   fs::path text_ = data_.path() / "text.tokens", pairs_ = data_.path() / "pairs.tokens";
 };
@@ -103,15 +111,18 @@ TEST_F(ResumedRun, EndsWithTheBitsOfAnUninterruptedOne) {
       {
         const auto trainer = Make(folder.path(), objective, 2, &stop);
         ASSERT_TRUE(trainer->PrepareReference());
-        const Status cut = trainer->Run([&](const UpdateReport& u) { stop = u.step == stop_at; });
+        const Status cut = trainer->Run([&](const UpdateReport& u) {
+          stop = u.step == stop_at;
+          return Status();
+        });
         ASSERT_FALSE(cut);
         EXPECT_EQ(cut.error().code, ErrorCode::kCancelled);
       }
       const auto trainer = Make(folder.path(), objective, 1);
+      ASSERT_TRUE(trainer->PrepareReference());
       ASSERT_TRUE(trainer->Resume());
       EXPECT_EQ(trainer->step(), stop_at);
-      ASSERT_TRUE(trainer->PrepareReference());
-      ASSERT_TRUE(trainer->Run([](const UpdateReport&) {}));
+      ASSERT_TRUE(trainer->Run(Nothing));
       EXPECT_EQ(want, WeightsOf(*trainer)) << "stopped after " << stop_at;
     }
     muon_ = objective == Objective::kDpo;  // the last time
@@ -125,7 +136,10 @@ TEST_F(ResumedRun, ACheckpointCutShortIsNotTaken) {
   std::atomic<bool> stop = false;
   {
     const auto trainer = Make(folder.path(), Objective::kTokens, 2, &stop);
-    ASSERT_FALSE(trainer->Run([&](const UpdateReport& u) { stop = u.step == 5; }));
+    ASSERT_FALSE(trainer->Run([&](const UpdateReport& u) {
+      stop = u.step == 5;
+      return Status();
+    }));
   }
   // As if it had been killed while it wrote: the newest without its last file, and one half made.
   ASSERT_EQ(NewestRun(folder.path()).filename(), "step-00000005");
@@ -136,13 +150,74 @@ TEST_F(ResumedRun, ACheckpointCutShortIsNotTaken) {
   const auto trainer = Make(folder.path(), Objective::kTokens);
   ASSERT_TRUE(trainer->Resume());
   EXPECT_EQ(trainer->step(), 4);
-  ASSERT_TRUE(trainer->Run([](const UpdateReport&) {}));
+  ASSERT_TRUE(trainer->Run(Nothing));
   EXPECT_EQ(want, WeightsOf(*trainer));
   // The last two are kept.
   int kept = 0;
   for (const auto& entry : fs::directory_iterator(folder.path()))
     kept += entry.path().filename().string().starts_with("step-") ? 1 : 0;
   EXPECT_LE(kept, 3);
+}
+
+TEST_F(ResumedRun, AsksTheReferenceModelOnce) {
+  TempFolder folder;
+  const auto documents_asked = [&](uint64_t model) {
+    int64_t asked = 0;
+    model_ = model;
+    on_reference_ = [&](int64_t done, int64_t) { asked = done; };
+    EXPECT_TRUE(Make(folder.path(), Objective::kDpo)->PrepareReference());
+    return asked;
+  };
+  EXPECT_EQ(documents_asked(1), 12);
+  EXPECT_EQ(documents_asked(1), 0) << "killed before the first checkpoint";
+  EXPECT_EQ(documents_asked(2), 12) << "another model";
+  const auto trainer = Make(folder.path(), Objective::kDpo);
+  ASSERT_TRUE(trainer->PrepareReference());
+  ASSERT_TRUE(trainer->Run(Nothing));
+  EXPECT_EQ(documents_asked(3), 0) << "a run that has begun keeps its reference";
+  // Damage is noticed.
+  const fs::path file = folder.path() / "data/a.reference";
+  fs::resize_file(file, fs::file_size(file) - 8);
+  EXPECT_EQ(documents_asked(3), 12);
+}
+
+TEST_F(ResumedRun, AnErrorOfWhoIsToldEndsTheRunAfterSaving) {
+  TempFolder folder;
+  const auto trainer = Make(folder.path(), Objective::kTokens);
+  const Status ended = trainer->Run([](const UpdateReport& u) -> Status {
+    if (u.step == 5) return Err(ErrorCode::kIo, "metrics cannot be written");
+    return {};
+  });
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, ErrorCode::kIo);
+  EXPECT_EQ(NewestRun(folder.path()).filename(), "step-00000005");
+}
+
+TEST_F(ResumedRun, TheAverageOfWeightsIsAModelOfItsOwn) {
+  TempFolder folder;
+  ASSERT_TRUE(Make(folder.path(), Objective::kTokens)->Run(Nothing));
+  MappedTensors weights, average;
+  const fs::path newest = NewestRun(folder.path());
+  ASSERT_TRUE(AddSafetensors(weights, newest / "model.safetensors", OpenMode::kFull));
+  ASSERT_TRUE(AddSafetensors(average, newest / "average/model.safetensors", OpenMode::kFull));
+  EXPECT_TRUE(fs::exists(newest / "average/config.json"));
+  ASSERT_EQ(average.tensors().size(), weights.tensors().size());
+  const TensorInfo& info = weights.tensors().front();
+  const auto now = Must(weights.Data(info)), mean = Must(average.Data(*average.Find(info.name)));
+  EXPECT_FALSE(std::equal(now.begin(), now.end(), mean.begin(), mean.end()));
+
+  // One begun without an average gets it from where it is resumed.
+  TempFolder other;
+  std::atomic<bool> stop = true;
+  average_decay_ = 0;
+  ASSERT_FALSE(Make(other.path(), Objective::kTokens, 1, &stop)->Run(Nothing));
+  EXPECT_FALSE(fs::exists(NewestRun(other.path()) / "average"));
+  average_decay_ = 0.5;
+  const auto trainer = Make(other.path(), Objective::kTokens);
+  const Status resumed = trainer->Resume();
+  ASSERT_TRUE(resumed) << resumed.error().message;
+  ASSERT_TRUE(trainer->Run(Nothing));
+  EXPECT_TRUE(fs::exists(NewestRun(other.path()) / "average/model.safetensors"));
 }
 
 TEST_F(ResumedRun, ThreadsAndRecomputationDoNotChangeARun) {
@@ -154,7 +229,7 @@ TEST_F(ResumedRun, ThreadsAndRecomputationDoNotChangeARun) {
 TEST_F(ResumedRun, AnotherRunsCheckpointIsRefused) {
   TempFolder folder;
   std::atomic<bool> stop = true;
-  ASSERT_FALSE(Make(folder.path(), Objective::kTokens, 1, &stop)->Run([](const UpdateReport&) {}));
+  ASSERT_FALSE(Make(folder.path(), Objective::kTokens, 1, &stop)->Run(Nothing));
   RunState state;
   state.step = 1;
   std::string text;
@@ -218,6 +293,7 @@ class GuardedRun : public ResumedRun {
     int count = 0;
     EXPECT_TRUE(MakeGuarded(folder.path(), setup)->Run([&](const UpdateReport& u) {
       count += u.warning.empty() ? 0 : 1;
+      return Status();
     }));
     return count;
   }
@@ -238,7 +314,10 @@ TEST_F(GuardedRun, RollsBackToBeforeWithOtherDataAndHalfTheRate) {
   std::vector<UpdateReport> reports;
   const auto trainer = MakeGuarded(folder.path(), setup);
   // It may help, or be given up after some times; either way it went back.
-  const Status ended = trainer->Run([&](const UpdateReport& u) { reports.push_back(u); });
+  const Status ended = trainer->Run([&](const UpdateReport& u) {
+    reports.push_back(u);
+    return Status();
+  });
   size_t back = 0;
   while (back < reports.size() && reports[back].warning.empty()) ++back;
   ASSERT_LT(back + 1, reports.size());
@@ -257,7 +336,10 @@ TEST_F(ResumedRun, LearnsAndReportsHeldOutLosses) {
   TempFolder folder;
   const auto trainer = Make(folder.path(), Objective::kTokens);
   std::vector<UpdateReport> reports;
-  ASSERT_TRUE(trainer->Run([&](const UpdateReport& u) { reports.push_back(u); }));
+  ASSERT_TRUE(trainer->Run([&](const UpdateReport& u) {
+    reports.push_back(u);
+    return Status();
+  }));
   ASSERT_EQ(reports.size(), 9u);
   EXPECT_LT(reports.back().loss, reports.front().loss);
   for (const UpdateReport& u : reports) EXPECT_EQ(u.held_out.size(), u.step % 3 == 0 ? 1u : 0u);
