@@ -66,6 +66,8 @@ ExpectErrors "bits/byte"
 ExpectErrors "other "
 ExpectErrors "a small | "
 ExpectErrors "step 10/10"
+ExpectErrors "words: 56 documents of"
+ExpectErrors "4 documents held out"
 ExpectEqual "$(wc -l <run/metrics.jsonl)" 10
 Run "$OCTET" run -m run/step-00000010 "the small" -n 5 -q
 ExpectCode 0
@@ -107,10 +109,93 @@ Run "$OCTET" train --config run.toml -o moved-run --source words=moved/text.txt.
 ExpectCode 1
 ExpectErrors "begun with source words"
 
-echo 'expert = 3' >wrong.toml
-Run "$OCTET" train --config wrong.toml
+# Files of options: each fault with its line.
+while IFS='|' read -r text error; do
+  printf '# a comment\n%b\n' "$text" >wrong.toml
+  Run "$OCTET" train --config wrong.toml
+  ExpectCode 1
+  ExpectErrors "wrong.toml:$error"
+done <<'EOF'
+expert = 3|2: there is no option "expert" (did you mean --experts
+steps = "many"|2: steps is "many", expected INT
+steps = 1.5|2: steps is "1.5", expected INT
+steps = [1, 2]|2: steps is a list, expected one value
+tied = 3|2: tied is 3, expected true or false
+rate =|2: the value of rate is ""; expected
+schedule = cosine|2: the value of schedule is "cosine"
+rate 5|2: expected KEY = VALUE, got "rate 5"
+steps = 3\nsteps = 4|3: "steps" is given twice
+source = ["a=b",\n  "c=d"|4: the list of source from line 2 has no closing ]
+source = ["a=b" "c=d"]|2: expected , or ]
+output = "run|2: a string has no closing "
+steps = 3 4|2: expected the end of the line
+EOF
+# Lists over several lines, quotes of both kinds, tables that only group.
+cat >lines.toml <<'TOML'
+[data]
+source = [
+  "words=text.txt.gz@2",  # a comment, with ] and "
+  'other=other.txt',
+]
+[run]
+tokenizer = 'tokenizer.model'
+layers = 1
+dim = 32
+context = 64
+batch-tokens = 1_28
+steps = 2
+tied = false
+quiet = true
+TOML
+Run "$OCTET" train --config lines.toml -o lines
+ExpectCode 0
+ExpectEqual "$output" "lines/step-00000002"
+ExpectEqual "$(ls lines/data/*.tokens)" "lines/data/other.tokens
+lines/data/words.tokens"
+
+# Numbers that make no sense, and a vocabulary of nothing.
+for wrong in --rate=-1 --rate=inf --clip=nan --eps=0 --label-smoothing=0.7 --beta=0 --threads=-2 --lora-rank=-1; do
+  Run "$OCTET" train --config run.toml -o wrong "$wrong"
+  ExpectCode 1
+  ExpectErrors "expected a number"
+done
+Run "$OCTET" train --config run.toml -o wrong --held-out 60
+ExpectErrors "source words has 60 documents, of which 60 are to be held out"
+: >nothing.txt
+Run "$OCTET" train --config run.toml -o wrong --source n=nothing.txt
+ExpectErrors "nothing.txt holds no document"
+Run "$OCTET" tokenizer train nothing.txt
+ExpectErrors "nothing.txt: no text to learn a vocabulary from"
+
+# Updates whose gradients are not finite are skipped, told as null, and the run can be resumed.
+Run "$OCTET" train --config run.toml -o diverged --rate 1e38 --warmup 0 --steps 6 --save-every 1 --held-out-every 0
+ExpectCode 0
+ExpectErrors "a gradient was not finite"
+ExpectEqual "$(grep -c '"loss":null' diverged/metrics.jsonl)" 5
+Run "$OCTET" train --config run.toml -o diverged --rate 1e38 --warmup 0 --steps 7 --resume -q
+ExpectCode 0
+ExpectEqual "$(wc -l <diverged/metrics.jsonl)" 7
+
+# One process a folder.
+"$OCTET" train --config run.toml -o held --steps 100000 -q >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 300); do
+  [ -s held/metrics.jsonl ] && break
+  sleep 0.1
+done
+Run "$OCTET" train --config run.toml -o held --resume --steps 100000
 ExpectCode 1
-ExpectErrors "did you mean --experts"
+ExpectErrors "another process is at work in this folder"
+kill -INT "$pid"
+wait "$pid"
+
+# The average of the weights is a model.
+Run "$OCTET" train --config run.toml -o averaged --average 0.5 -q
+ExpectCode 0
+Run "$OCTET" run -m averaged/step-00000010/average "the small" -n 5 -q
+ExpectCode 0
+Run cmp averaged/step-00000010/model.safetensors run/step-00000010/model.safetensors
+ExpectCode 0
 
 # Muon and a capacity: another run, which says so when it is resumed as this one, and the metrics tell what was dropped.
 Run "$OCTET" train --config run.toml -o muon --optimizer muon --capacity-factor 0.75 -q
@@ -132,6 +217,16 @@ for objective in dpo ipo kto orpo simpo; do
   ExpectCode 0
   ExpectErrors "step 3: held out  p"
 done
+# A chat that nothing can be learned of, at all or in so short a context.
+echo '{"messages": [{"role": "user", "content": "the"}]}' >question.jsonl
+Run "$OCTET" finetune -m run/step-00000010 --source c=question.jsonl -o x --steps 3 "${size[@]}"
+ExpectCode 1
+ExpectErrors "question.jsonl:1: no message is the assistant's"
+Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o x --steps 3 --context 3 --batch-tokens 64
+ExpectCode 1
+ExpectErrors "give a longer --context"
+Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o x --chat-format mistral
+ExpectErrors "mistral-v1"
 Run "$OCTET" finetune --source c=chats.jsonl -o x --steps 3
 ExpectCode 1
 ExpectErrors "the model to begin from is missing"
@@ -153,6 +248,11 @@ Run "$OCTET" run -m merged "the small" -n 12 --temp 0 -q --arithmetic float32
 ExpectEqual "$output" "$adapted"
 Run "$OCTET" merge run/step-00000010 "$adapter" merged
 ExpectErrors "--force"
+Run "$OCTET" run -m run/step-00000010 --lora nowhere "the small"
+ExpectErrors "adapter nowhere: no such file or folder"
+Run "$OCTET" finetune -m run/step-00000010 --source c=chats.jsonl -o x --lora-rank 2 --context 128
+ExpectCode 1
+ExpectErrors "the model's 64, which adapters do not change"
 # The same adapter in the files of other programs.
 for format in peft-fused mistral; do
   Run "$OCTET" train -m run/step-00000010 --source w=text.txt.gz -o "lora-$format" --lora-rank 4 \
