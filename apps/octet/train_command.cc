@@ -80,8 +80,11 @@ void ShowStart(const TrainStart& start, int64_t steps) {
   if (start.trained_parameters != start.parameters)
     text += fmt::format(", {:.3f} M trained", millions(start.trained_parameters));
   text += fmt::format("; {}", start.precision);
-  if (start.first_step > 0)
+  if (start.first_step >= steps) {
+    text += fmt::format("; all {} updates are done, more --steps go on", steps);
+  } else if (start.first_step > 0) {
     text += fmt::format("; on from update {} of {}", start.first_step, steps);
+  }
   text += '\n';
   for (const TrainSource& source : start.sources) {
     text += source.name + ": ";

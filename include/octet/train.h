@@ -52,7 +52,8 @@ struct TrainOptions {
   bool resume = false;              // go on from the newest checkpoint in `output`
 
   /// "NAME=PATH[,PATH…][@WEIGHT]": text (.txt, .txt.gz, JSONL with "text"), chats (JSONL with
-  /// "messages") or preferences ("messages", "chosen", "rejected"). WEIGHT is the share of tokens.
+  /// "messages"), preferences ("messages", "chosen", "rejected") or judgements ("messages",
+  /// "label"). WEIGHT is the share of tokens.
   std::vector<std::string> sources;
   int64_t held_out = 0;  // documents at the end of every source that are never learned
   /// "NAME=PATH[,PATH…]": nothing of them is learned; their losses are measured.

@@ -241,11 +241,17 @@ Result<TrainedModel> BeginFrom(const TrainOptions& options, const Tokenizer& tok
 
 Result<Objective> ObjectiveOf(const TrainOptions& options, DocumentKind kind) {
   OCTET_ASSIGN(const Objective objective, ParseObjective(options.objective));
-  const bool pairs = kind == DocumentKind::kPreferences;
-  if (pairs != (objective != Objective::kTokens)) {
+  const bool pairs = kind == DocumentKind::kPreferences, judged = kind == DocumentKind::kJudgements;
+  const bool wants_pairs = objective != Objective::kTokens;
+  if (judged ? objective != Objective::kKto : pairs != wants_pairs) {
     return Err(ErrorCode::kInvalidArgument, "objective {} learns from {}, the sources hold {}",
-               options.objective, pairs ? "text or chats" : "preferences",
-               pairs ? "preferences" : "text or chats");
+               options.objective,
+               objective == Objective::kKto ? "preferences or judgements"
+               : wants_pairs                ? "preferences"
+                                            : "text or chats",
+               pairs    ? "preferences"
+               : judged ? "judgements (\"label\"), of which kto learns"
+                        : "text or chats");
   }
   return objective;
 }

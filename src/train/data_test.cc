@@ -153,6 +153,26 @@ TEST_F(DataTest, PairsComeTogether) {
   }
 }
 
+TEST_F(DataTest, JudgementsSayWhichAnswersAreDesirable) {
+  TokenFileWriter writer(kVocab, true);
+  writer.Add(std::vector<int32_t>{1, 5, 6, 7}, std::vector<float>{0, 0, 1, 1});
+  writer.Add(std::vector<int32_t>{1, 5, 8, 9},
+             std::vector<float>{0, 0, kUndesirableMark, kUndesirableMark});
+  const auto path = folder_.path() / "j.tokens";
+  ASSERT_TRUE(writer.Write(path, 1));
+  Mixture mixture =
+      Make(Only({"j", 1, DocumentKind::kJudgements, *TokenFile::Open(path), 2}), 4, 4);
+  int undesirable = 0;
+  for (int i = 0; i < 4; ++i) {
+    const TrainBatch batch = *mixture.Next();
+    ASSERT_EQ(batch.completions.size(), 1u);
+    EXPECT_EQ(batch.completions[0].desirable, batch.completions[0].document == 0);
+    EXPECT_EQ(batch.weight, std::vector<float>(2, 1.0f)) << "the mark is no weight";
+    undesirable += batch.completions[0].desirable ? 0 : 1;
+  }
+  EXPECT_EQ(undesirable, 2);
+}
+
 TEST_F(DataTest, AHeldOutSourceIsOnlyMeasured) {
   std::vector<Source> sources;
   sources.push_back(MakeSource("a", {20, 30}));

@@ -94,7 +94,11 @@ Result<FileForm> FormOf(const fs::path& file) {
                line.starts_with('[') ? ", not a list: one line for each of its elements" : "");
   }
   if (object.contains("chosen")) return FileForm{DocumentKind::kPreferences, true};
-  if (object.contains("messages")) return FileForm{DocumentKind::kChats, true};
+  if (object.contains("messages")) {
+    const auto label = object.find("label");
+    const bool judged = label != object.end() && label->is_boolean();
+    return FileForm{judged ? DocumentKind::kJudgements : DocumentKind::kChats, true};
+  }
   if (object.contains("text")) return FileForm{DocumentKind::kText, true};
   return Err(ErrorCode::kUnsupported,
              "{}: a JSON object without \"text\", \"messages\" or \"chosen\"",
@@ -158,6 +162,20 @@ class FileTokeniser {
     return {};
   }
 
+  /// Only the last answer is learned, and its weight says which kind it is of.
+  Status AddJudgement(const json& object, WeightedMessages chat, const std::string& where) {
+    const auto label = object.find("label");
+    if (label == object.end() || !label->is_boolean())
+      return Err(ErrorCode::kCorrupt, "{}: expected \"label\", true or false", where);
+    if (chat.messages.back().role != "assistant") {
+      return Err(ErrorCode::kCorrupt,
+                 "{}: the last message is not the assistant's; there is no answer to judge", where);
+    }
+    std::fill(chat.weights.begin(), chat.weights.end(), 0.0f);
+    chat.weights.back() = label->get<bool>() ? 1 : kUndesirableMark;
+    return AddChat(chat, where);
+  }
+
   Status AddJson(const std::string& line, DocumentKind kind, const std::string& where) {
     if (IsBlank(line)) return {};
     const json object = json::parse(line, nullptr, false);
@@ -175,6 +193,7 @@ class FileTokeniser {
                  where);
     }
     if (kind == DocumentKind::kChats) return AddChat(chat, where);
+    if (kind == DocumentKind::kJudgements) return AddJudgement(object, std::move(chat), where);
     // Of a preference only the two answers are learned.
     std::fill(chat.weights.begin(), chat.weights.end(), 0.0f);
     chat.weights.push_back(1);

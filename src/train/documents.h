@@ -22,7 +22,12 @@ enum class DocumentKind : uint8_t {
                  // message times its "weight" if it has one
   kPreferences,  // JSONL with "messages", "chosen", "rejected": two documents each, the chosen
                  // first
+  kJudgements,   // JSONL with "messages" that end with the assistant's, and "label", true or false:
+                 // that answer is learned
 };
+
+/// The weight of an undesirable answer's tokens in a file of judgements; of a desirable one's, 1.
+constexpr float kUndesirableMark = 2;
 
 struct TokeniseOptions {
   ChatFormat chat_format = ChatFormat::kMistralV1;

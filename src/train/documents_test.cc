@@ -139,6 +139,35 @@ TEST_F(Documents, ErrorsNameFileAndLine) {
   EXPECT_FALSE(RecogniseDocuments(folder_.path() / "absent"));
 }
 
+TEST_F(Documents, OfAJudgementTheLastAnswerIsLearnedAndMarked) {
+  const auto tokenizer = testing::SmallTokenizer();
+  const auto line = [](const std::string& label) {
+    return R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"},)"
+           R"( {"role": "user", "content": "No"}, {"role": "assistant", "content": "Bye"}], "label": )" +
+           label + "}\n";
+  };
+  const auto file = Write("a.jsonl", line("true") + line("false"));
+  ASSERT_EQ(*RecogniseDocuments(file), DocumentKind::kJudgements);
+  const auto made = Make(file, *tokenizer);
+  ASSERT_TRUE(made) << made.error().message;
+  ASSERT_EQ(made->ids.size(), 2u);
+  for (const auto& [document, mark] : {std::pair<size_t, float>{0, 1}, {1, kUndesirableMark}}) {
+    std::vector<int32_t> learned;
+    for (size_t i = 0; i < made->ids[document].size(); ++i) {
+      if (made->learned[document][i] == mark)
+        learned.push_back(made->ids[document][i]);
+      else
+        EXPECT_EQ(made->learned[document][i], 0);
+    }
+    EXPECT_NE(tokenizer->Decode(learned).find("Bye"), std::string::npos);
+    EXPECT_EQ(tokenizer->Decode(learned).find("Yes"), std::string::npos);
+  }
+  const auto wrong = Make(Write("a.jsonl", line("true") + line("1")), *tokenizer);
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("a.jsonl:2: expected \"label\""), std::string::npos)
+      << wrong.error().message;
+}
+
 TEST_F(Documents, ReadingStopsWhenAsked) {
   const auto tokenizer = testing::SmallTokenizer();
   const std::atomic<bool> stop = true;

@@ -119,11 +119,15 @@ Status Mixture::AppendWhole(size_t index, int64_t document, TrainBatch& batch) c
   OCTET_TRY(source.tokens.Read(document, 0, n, options_.vocab_size, ids));
   OCTET_ASSIGN(std::vector<float> weights, source.tokens.Weights(document, 0, n));
   if (!weights.empty()) weights.erase(weights.begin());  // that of predicting a token is its own
+  bool desirable = source.kind != DocumentKind::kPreferences || document % 2 == 0;
+  if (source.kind == DocumentKind::kJudgements) {
+    desirable = std::find(weights.begin(), weights.end(), kUndesirableMark) == weights.end();
+    std::replace(weights.begin(), weights.end(), kUndesirableMark, 1.0f);
+  }
   batch.Append(ids, weights);
   batch.completions.back().source = static_cast<int32_t>(index);
   batch.completions.back().document = document;
-  batch.completions.back().desirable =
-      source.kind != DocumentKind::kPreferences || document % 2 == 0;
+  batch.completions.back().desirable = desirable;
   return {};
 }
 

@@ -217,6 +217,18 @@ for objective in dpo ipo kto orpo simpo; do
   ExpectCode 0
   ExpectErrors "step 3: held out  p"
 done
+# Answers judged one by one are KTO's.
+for ((d = 0; d < 12; ++d)); do
+  printf '{"messages": [{"role": "user", "content": "the %s"}, {"role": "assistant", "content": "a house"}], "label": %s}\n' \
+    "${words[$(Next 12)]}" "$([ $((d % 3)) -eq 0 ] && echo false || echo true)"
+done >judged.jsonl
+Run "$OCTET" finetune -m sft/step-00000003 --source j=judged.jsonl --held-out 3 --held-out-every 3 -o judged \
+  --objective kto --undesirable-weight 2 --steps 3 "${size[@]}"
+ExpectCode 0
+ExpectErrors "step 3: held out  j"
+Run "$OCTET" finetune -m sft/step-00000003 --source j=judged.jsonl -o x --objective dpo --steps 3 "${size[@]}"
+ExpectCode 1
+ExpectErrors "of which kto learns"
 # A chat that nothing can be learned of, at all or in so short a context.
 echo '{"messages": [{"role": "user", "content": "the"}]}' >question.jsonl
 Run "$OCTET" finetune -m run/step-00000010 --source c=question.jsonl -o x --steps 3 "${size[@]}"
