@@ -28,7 +28,7 @@ struct Metrics {
   std::map<std::string, std::vector<double>> of;       // by key
   std::map<std::string, svg::Series> held_out;         // bits a byte, or the loss
   std::vector<std::vector<std::vector<double>>> load;  // [update][layer][expert]
-  bool bits = false;
+  bool bits = false, judged = false;  // the latter: of preferences, whose loss is no token's
 };
 
 /// NaN where there is none: JSON has null for what was not finite.
@@ -41,6 +41,7 @@ void Take(const json& line, Metrics& m) {
   m.step.push_back(line.value("step", 0.0));
   for (const char* key : {"loss", "rate", "grad_norm", "tokens_per_s"})
     m.of[key].push_back(NumberOf(line, key));
+  m.judged = m.judged || line.contains("accuracy");
   if (const auto found = line.find("held_out"); found != line.end()) {
     for (const auto& [name, loss] : found->items()) {
       const char* key = loss.contains("bits_per_byte") ? "bits_per_byte" : "loss";
@@ -88,9 +89,12 @@ svg::Chart ChartAt(int column, int row, const char* title) {
 }
 
 std::string Curves(const Metrics& m) {
-  svg::Chart loss = ChartAt(0, 0, "Loss, nats a token");
+  svg::Chart loss = ChartAt(0, 0, m.judged ? "Loss of the objective" : "Loss, nats a token");
   loss.series = {Thinned(m.step, m.of.at("loss"))};
-  svg::Chart held_out = ChartAt(1, 0, m.bits ? "Held out, bits a byte" : "Held out, nats a token");
+  svg::Chart held_out = ChartAt(1, 0,
+                                m.bits     ? "Held out, bits a byte"
+                                : m.judged ? "Held out, loss of the objective"
+                                           : "Held out, nats a token");
   for (const auto& [name, series] : m.held_out) held_out.series.push_back(series);
   svg::Chart rate = ChartAt(0, 1, "Learning rate");
   rate.from_zero = true;

@@ -216,6 +216,7 @@ for objective in dpo ipo kto orpo simpo; do
     --objective "$objective" --steps 3 "${size[@]}" --log-every 1
   ExpectCode 0
   ExpectErrors "step 3: held out  p"
+  ExpectEqual "$(grep -c 'loss of the objective' "$objective/curves.svg")" 1
 done
 # Answers judged one by one are KTO's.
 for ((d = 0; d < 12; ++d)); do
