@@ -22,6 +22,21 @@ std::string Text(const View& view) {
   return std::string(view.data(), view.size());
 }
 
+/// The part of an absolute target that names the server, cut off `target`; empty where the target
+/// is of another form, and stays as it is.
+std::string TakeAuthority(std::string& target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (Lower(std::string_view(target).substr(0, scheme.size())) != scheme) continue;
+    const size_t end = std::min(target.find_first_of("/?", scheme.size()), target.size());
+    std::string authority = target.substr(scheme.size(), end - scheme.size());
+    if (authority.empty()) return authority;
+    target.erase(0, end);
+    if (!target.starts_with('/')) target.insert(0, 1, '/');
+    return authority;
+  }
+  return {};
+}
+
 }  // namespace
 
 struct HttpParser::Impl {
@@ -67,7 +82,10 @@ HttpRequest HttpParser::Take() {
   auto message = impl_->parser.release();
   HttpRequest request;
   request.method = Text(message.method_string());
-  const std::string target = Text(message.target());
+  std::string target = Text(message.target());
+  // Takes the place of the Host header (RFC 9112, 3.2.2).
+  if (const std::string host = TakeAuthority(target); !host.empty())
+    message.set(http::field::host, host);
   const size_t mark = target.find('?');
   request.path = target.substr(0, mark);
   if (mark != std::string::npos) request.query = target.substr(mark + 1);

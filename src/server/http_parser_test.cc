@@ -64,6 +64,26 @@ TEST(HttpParser, ReadsChunkedBodiesAndOldVersions) {
   EXPECT_FALSE(request.keep_alive);
 }
 
+TEST(HttpParser, TakesTheHostFromAnAbsoluteTarget) {
+  const auto read = [](std::string bytes) {
+    HttpParser parser(SmallLimits());
+    EXPECT_EQ(parser.Feed(bytes), State::kDone);
+    return parser.Take();
+  };
+  const HttpRequest whole = read("GET HTTP://a.example:80/b?c HTTP/1.1\r\nHost: d\r\n\r\n");
+  EXPECT_EQ(whole.path, "/b");
+  EXPECT_EQ(whole.query, "c");
+  EXPECT_EQ(whole.Header("host"), "a.example:80");
+  EXPECT_EQ(whole.headers.size(), 1U);
+  const HttpRequest bare = read("GET https://a?c HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(bare.path, "/");
+  EXPECT_EQ(bare.query, "c");
+  EXPECT_EQ(bare.Header("host"), "a");
+  const HttpRequest none = read("GET http:///b HTTP/1.1\r\nHost: d\r\n\r\n");
+  EXPECT_EQ(none.path, "http:///b");
+  EXPECT_EQ(none.Header("host"), "d");
+}
+
 TEST(HttpParser, SeesAClientThatWaitsToSendItsBody) {
   HttpParser parser(SmallLimits());
   std::string bytes = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";

@@ -13,7 +13,7 @@ namespace octet {
 
 struct HttpRequest {
   std::string method;                                        // "GET"
-  std::string path;                                          // of the target, before '?', as sent
+  std::string path;                                          // before '?', as sent
   std::string query;                                         // after it
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, as they came
   std::string body;

@@ -300,16 +300,18 @@ TEST(Server, TurnsAwayWhatItCannotUnderstand) {
   EXPECT_EQ(status("GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
   EXPECT_EQ(status("GET //health HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
   EXPECT_EQ(status("GET /v1/models/%2e%2e HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
-  for (const char* path :
-       {"/health/", "/health%00", "/HEALTH", "/./health", "/v1/../health",
-        "/v1/models/../../etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd",
-        "/%2e%2e/%2e%2e/etc/passwd", "/..;/health", "\\\\x", "http://localhost/health",
-        "/v1//models", "/v1/models/\xc0\xae", "*", "/%"}) {
+  for (const char* path : {"/health/", "/health%00", "/HEALTH", "/./health", "/v1/../health",
+                           "/v1/models/../../etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd",
+                           "/%2e%2e/%2e%2e/etc/passwd", "/..;/health", "\\\\x",
+                           "http://localhost//health", "http:///health", "ftp://localhost/health",
+                           "/v1//models", "/v1/models/\xc0\xae", "*", "/%"}) {
     EXPECT_EQ(status("GET " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404)
         << path;
   }
   EXPECT_EQ(status("DELETE /health HTTP/1.1\r\nHost: localhost\r\n\r\n"), 405);
   EXPECT_EQ(status("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 403);
+  EXPECT_EQ(status("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n"), 403);
+  EXPECT_EQ(status("GET http://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
   EXPECT_EQ(
       status("GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n"),
       403);
