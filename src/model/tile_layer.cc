@@ -83,9 +83,9 @@ void AttentionInput(const Pass& pass, const Block& block, const Scratch& s) {
   const auto q = MakeView(s.q, block.count, c.q_dim());
   const auto k = MakeView(s.k, block.count, c.kv_dim());
   const auto v = MakeView(s.v, block.count, c.kv_dim());
-  MultiplyBlock(s.tiles, pass.wq, q, false, pass.kernels);
-  MultiplyBlock(s.tiles, pass.wk, k, false, pass.kernels);
-  MultiplyBlock(s.tiles, pass.wv, v, false, pass.kernels);
+  MultiplyBlock(s.tiles, pass.wq, q, Into::kWrite, pass.kernels);
+  MultiplyBlock(s.tiles, pass.wk, k, Into::kWrite, pass.kernels);
+  MultiplyBlock(s.tiles, pass.wv, v, Into::kWrite, pass.kernels);
   Turn(pass, block, q, static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))));
   Turn(pass, block, k, 1);
   Round(q, block, kept.q, pass.kernels);
@@ -99,7 +99,7 @@ void FeedForwardInput(const Pass& pass, const Block& block, const Scratch& s) {
   const TileActs& kept = pass.acts.tiles;
   PackBlock(pass.acts.attn.Rows(block.first, block.count), false, s.tiles, pass.kernels);
   const auto x = MakeView(s.x, block.count, c.d_model);
-  MultiplyBlock(s.tiles, pass.wo, x, false, pass.kernels);
+  MultiplyBlock(s.tiles, pass.wo, x, Into::kWrite, pass.kernels);
   for (int64_t r = 0; r < block.count; ++r) {
     const int64_t t = block.first + r;
     pass.kernels.norm->norm({pass.h[t].data, x[r].data, kept.h_mid[t].data,

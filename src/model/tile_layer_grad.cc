@@ -141,7 +141,7 @@ void OutputBackward(const Pass& pass, const Block& block, const Scratch& s) {
   PackTurnedBlock(d_h, {false, pass.operands.d_out, block.first, pass.rows()}, pass.kernels);
   PackTurnedBlock(attn, {true, pass.operands.attn, block.first, pass.rows()}, pass.kernels);
   const auto d_attn = MakeView(s.d_attn, block.count, c.q_dim());
-  MultiplyBlock(s.tiles, pass.wo, d_attn, false, pass.kernels);
+  MultiplyBlock(s.tiles, pass.wo, d_attn, Into::kWrite, pass.kernels);
   for (int64_t r = 0; r < block.count; ++r) {
     for (int64_t h = 0; h < c.n_heads; ++h) {
       const int64_t at = h * c.head_dim;
@@ -156,11 +156,12 @@ void OutputBackward(const Pass& pass, const Block& block, const Scratch& s) {
 
 /// Turns a block's rows back, packs them both ways and goes through their map.
 void MapBackward(const Pass& pass, const Block& block, View<float, 2> d_y, const TileOperand& w,
-                 uint16_t* operand, bool add, const Scratch& s) {
+                 uint16_t* operand, Into into, const Scratch& s) {
   const View<float, 2> rows = d_y.Rows(block.first, block.count);
   PackBlock(rows, false, s.tiles, pass.kernels);
   PackTurnedBlock(rows, {false, operand, block.first, pass.rows()}, pass.kernels);
-  MultiplyBlock(s.tiles, w, MakeView(s.d_x, block.count, pass.config().d_model), add, pass.kernels);
+  MultiplyBlock(s.tiles, w, MakeView(s.d_x, block.count, pass.config().d_model), into,
+                pass.kernels);
 }
 
 void TurnBack(const Pass& pass, const Block& block, const Scratch& s) {
@@ -180,9 +181,9 @@ void TurnBack(const Pass& pass, const Block& block, const Scratch& s) {
 /// From the gradients of queries, keys and values to the layer's input.
 void InputBackward(const Pass& pass, const Block& block, const Scratch& s) {
   TurnBack(pass, block, s);
-  MapBackward(pass, block, pass.d_q, pass.wq, pass.operands.d_q, false, s);
-  MapBackward(pass, block, pass.d_k, pass.wk, pass.operands.d_k, true, s);
-  MapBackward(pass, block, pass.d_v, pass.wv, pass.operands.d_v, true, s);
+  MapBackward(pass, block, pass.d_q, pass.wq, pass.operands.d_q, Into::kWrite, s);
+  MapBackward(pass, block, pass.d_k, pass.wk, pass.operands.d_k, Into::kAdd, s);
+  MapBackward(pass, block, pass.d_v, pass.wv, pass.operands.d_v, Into::kAdd, s);
   NormBackward(pass, block, pass.task.h, pass.task.weights.attn_norm, pass.shares.attn_norm, s);
 }
 

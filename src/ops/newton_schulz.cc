@@ -79,7 +79,7 @@ void NewtonSchulz::Multiply(const Operand& a, const Operand& b, View<float, 2> c
   if (tiles_) {
     Pack(a, false, left_);
     Pack(b, true, right_);
-    MultiplyBlock(left_, {right_, b.outputs(), b.depth()}, c, false, kernels_);
+    MultiplyBlock(left_, {right_, b.outputs(), b.depth()}, c, Into::kWrite, kernels_);
     return;
   }
   const View<const float, 2> x = RowsOf(a), w = RowsOf(b);

@@ -118,8 +118,10 @@ void TileFfn(const TileSource& x, std::span<const Expert> experts, const ExpertP
                                     .panel_tiles = w.w1.panel_tiles()});
     for (int64_t col = 0; col < ff; col += kStretch) {
       const int64_t cols = std::min(kStretch, ff - col);
-      MultiplyBlock(s.x, w.w1.Part(col, cols), Stretch(s.gate, block.rows, cols), false, kernels);
-      MultiplyBlock(s.x, w.w3.Part(col, cols), Stretch(s.up, block.rows, cols), false, kernels);
+      MultiplyBlock(s.x, w.w1.Part(col, cols), Stretch(s.gate, block.rows, cols), Into::kWrite,
+                    kernels);
+      MultiplyBlock(s.x, w.w3.Part(col, cols), Stretch(s.up, block.rows, cols), Into::kWrite,
+                    kernels);
       kernels.swiglu_tiles->swiglu_tiles({.gate = s.gate,
                                           .up = s.up,
                                           .stride = kStretchStride,
@@ -131,7 +133,7 @@ void TileFfn(const TileSource& x, std::span<const Expert> experts, const ExpertP
                                           .kept_up = acts.kept_up[block.first].data + col,
                                           .kept_stride = ff});
     }
-    MultiplyBlock(s.hidden, w.w2, y.Rows(block.first, block.rows), false, kernels);
+    MultiplyBlock(s.hidden, w.w2, y.Rows(block.first, block.rows), Into::kStream, kernels);
   });
 }
 
@@ -183,8 +185,8 @@ void GradBlock(const GradPass& pass, const Block& block, const BackwardScratch& 
     const int64_t cols = std::min(kStretch, ff - col);
     const int64_t turned = col / kTileOutputs * turned_tiles * kTileValues + tile;
     uint16_t* d_gate = s.d_hidden_inputs + col / kTileDepth * kTileValues;
-    MultiplyBlock(s.d_out, w.w2.Part(col, cols), Stretch(s.d_hidden, block.rows, cols), false,
-                  pass.kernels);
+    MultiplyBlock(s.d_out, w.w2.Part(col, cols), Stretch(s.d_hidden, block.rows, cols),
+                  Into::kWrite, pass.kernels);
     pass.kernels.swiglu_grad_tiles->swiglu_grad_tiles(
         {.kept_gate = pass.task.acts.kept_gate[block.first].data + col,
          .kept_up = pass.task.acts.kept_up[block.first].data + col,

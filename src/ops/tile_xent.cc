@@ -58,7 +58,7 @@ View<float, 2> Logits(const Pass& pass, const Block& block, int64_t col, const S
   stretch.tiles += col / kTileOutputs * pass.head.panel_tiles() * kTileValues;
   stretch.outputs = cols;
   const View<float, 2> z = MakeView(s.logits, block.count, cols);
-  MultiplyBlock(s.x, stretch, z, false, pass.kernels);
+  MultiplyBlock(s.x, stretch, z, Into::kWrite, pass.kernels);
   return z;
 }
 

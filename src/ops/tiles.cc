@@ -16,21 +16,6 @@ constexpr int64_t kPieceTiles = 16;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-void PackPiece(const PackTask& task, int64_t piece, const KernelDescriptor& kernel) {
-  const int64_t row = piece * kPackRows, panel_tiles = task.operand().panel_tiles();
-  // Rows are panels, or tiles along the depth.
-  const int64_t tile = task.turned ? row / kTileDepth : row / kTileOutputs * panel_tiles;
-  kernel.pack_tiles({.x = task.x.data + row * task.x.stride[0],
-                     .x_stride = task.x.stride[0],
-                     .rows = std::min(kPackRows, task.x.shape[0] - row),
-                     .cols = task.x.shape[1],
-                     .turned = task.turned,
-                     .pairs = task.pairs,
-                     .streams = task.streams,
-                     .out = task.out + tile * kTileValues,
-                     .panel_tiles = panel_tiles});
-}
-
 /// Which task a piece of many belongs to: first[i] is the number of the first piece of task i.
 struct PieceOf {
   const int64_t* first;
@@ -86,12 +71,30 @@ void ForEachPiece(int64_t tasks, FunctionRef<int64_t(int64_t task)> pieces_of,
 }  // namespace
 
 void PackTiles(std::span<const PackTask> tasks, Context& context) {
-  const KernelDescriptor& kernel = *context.kernels.pack_tiles;
   ForEachPiece(
       static_cast<int64_t>(tasks.size()),
       [&](int64_t i) { return CeilDiv(tasks[static_cast<size_t>(i)].x.shape[0], kPackRows); },
-      [&](int64_t i, int64_t piece) { PackPiece(tasks[static_cast<size_t>(i)], piece, kernel); },
+      [&](int64_t i, int64_t piece) {
+        const PackTask& task = tasks[static_cast<size_t>(i)];
+        const int64_t row = piece * kPackRows;
+        PackTaskRows(task, row, std::min(kPackRows, task.x.shape[0] - row), context.kernels);
+      },
       context);
+}
+
+void PackTaskRows(const PackTask& task, int64_t first, int64_t count, const KernelTable& kernels) {
+  const int64_t panel_tiles = task.operand().panel_tiles();
+  // Rows are panels, or tiles along the depth.
+  const int64_t tile = task.turned ? first / kTileDepth : first / kTileOutputs * panel_tiles;
+  kernels.pack_tiles->pack_tiles({.x = task.x.data + first * task.x.stride[0],
+                                  .x_stride = task.x.stride[0],
+                                  .rows = count,
+                                  .cols = task.x.shape[1],
+                                  .turned = task.turned,
+                                  .pairs = task.pairs,
+                                  .streams = task.streams,
+                                  .out = task.out + tile * kTileValues,
+                                  .panel_tiles = panel_tiles});
 }
 
 TilePieces::TilePieces(std::span<const TileProductTask> tasks, int threads, Arena& arena)
@@ -146,7 +149,7 @@ void PackTurnedBlock(const TileSource& x, const TurnedBlock& block, const Kernel
                                   .panel_tiles = CeilDiv(block.operand_depth, kTileDepth)});
 }
 
-void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bool add,
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, Into into,
                    const KernelTable& kernels) {
   kernels.tile_product->tile_product({.a = a,
                                       .b = b.tiles,
@@ -157,8 +160,9 @@ void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bo
                                       .cols = c.shape[1],
                                       .c = c.data,
                                       .c_stride = c.stride[0],
-                                      .from = add ? c.data : nullptr,
-                                      .from_stride = c.stride[0]});
+                                      .from = into == Into::kAdd ? c.data : nullptr,
+                                      .from_stride = c.stride[0],
+                                      .streams = into == Into::kStream});
 }
 
 void MultiplyBlock(const uint16_t* a, const TileOperand& b, const TileOperand& more,

@@ -81,6 +81,8 @@ struct PackTask {
   }
 };
 void PackTiles(std::span<const PackTask> tasks, Context& context);
+/// One thread's part of it: rows [first, first + count), `first` a multiple of kTileDepth.
+void PackTaskRows(const PackTask& task, int64_t first, int64_t count, const KernelTable& kernels);
 
 /// c[M, N] = a · bᵀ, or c += a · bᵀ; `a` in rows, `b` in pairs, of one depth.
 struct TileProductTask {
@@ -106,8 +108,10 @@ class TilePieces {
   float* sums_;     // of the workers' pieces
 };
 
+/// What becomes of a product: c is written, added to, or written past the caches.
+enum class Into : uint8_t { kWrite, kAdd, kStream };
 /// One thread's product: c = a · bᵀ, or c += a · bᵀ; `a` holds c's rows, as deep as b.
-void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, bool add,
+void MultiplyBlock(const uint16_t* a, const TileOperand& b, View<float, 2> c, Into into,
                    const KernelTable& kernels);
 /// c = a · [b | more]ᵀ: a's panels hold whole tiles of b's depth, then of more's. Past the caches.
 void MultiplyBlock(const uint16_t* a, const TileOperand& b, const TileOperand& more,

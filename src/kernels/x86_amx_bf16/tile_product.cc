@@ -1,8 +1,9 @@
 // Products of packed bf16 operands: blocks of 2 × 2 tiles, so that each tile that is loaded is used
 // twice. Two panels of b stay in the first-level cache while the panels of a stream past it, loaded
 // so that they do not enter it (two of both would not fit: 4.4 TFLOP/s on two cores instead of 5.7
-// of 7.3). Meanwhile the panels of b to come are fetched into the second level. A long depth is
-// cut, with sums beside c until the last cut (which is exact).
+// of 7.3). Meanwhile the panels of b to come are fetched into the second level, and the sums of the
+// block before leave for memory a few lines at a time: at once they would stop everything. A long
+// depth is cut, with sums beside c until the last cut (which is exact).
 #include "kernels/x86_amx_int8/tiles.h"
 
 namespace octet {
@@ -14,10 +15,6 @@ constexpr int64_t kSide = kTileOutputs, kBlock = 2 * kSide;
 constexpr int64_t kLineValues = 32, kTileLines = kTileValues / kLineValues;
 
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-void Fetch(const uint16_t* lines, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) _mm_prefetch(lines + i * kLineValues, _MM_HINT_T1);
-}
 
 /// Two panels of a cut that are wanted soon, fetched a few lines at a time.
 class Ahead {
@@ -42,6 +39,31 @@ class Ahead {
   int64_t left_, first_, each_;
 };
 
+/// A block of finished sums on its way to memory past the caches.
+class Leaving {
+ public:
+  void Begin(const float* block, float* c, int64_t stride) {
+    block_ = block;
+    c_ = c;
+    stride_ = stride;
+    rows_ = kBlock;
+  }
+  void Next(int64_t rows) {
+    for (int64_t end = rows_ > rows ? rows_ - rows : 0; rows_ > end; --rows_) {
+      _mm512_stream_ps(c_, _mm512_load_ps(block_));
+      _mm512_stream_ps(c_ + kSide, _mm512_load_ps(block_ + kSide));
+      c_ += stride_;
+      block_ += kBlock;
+    }
+  }
+  void Finish() { Next(kBlock); }
+
+ private:
+  const float* block_ = nullptr;
+  float* c_ = nullptr;
+  int64_t stride_ = 0, rows_ = 0;  // that are left
+};
+
 /// Where a block's sums come from and go to; rows of `stride` floats.
 struct Sums {
   const float* from;  // nullptr: they begin at 0
@@ -50,11 +72,22 @@ struct Sums {
   int64_t to_stride;
 };
 
-/// Panels of a block over a cut, and those of a that follow (nullptr: none, or fetched before).
+/// Panels of a block over a cut.
 struct Panels {
   const uint16_t *a0, *a1, *b0, *b1;
   int64_t tiles;
-  const uint16_t *next_a0, *next_a1;
+};
+
+/// What goes on beside a block's products, a little with every tile of the depth.
+struct Beside {
+  Ahead ahead;
+  Leaving& leaving;
+  int64_t leaving_rows;  // a tile
+
+  void Next() {
+    ahead.Next();
+    leaving.Next(leaving_rows);
+  }
 };
 
 #define OCTET_BEGIN_SUM(tile, m, n)                                                          \
@@ -68,7 +101,7 @@ struct Panels {
 
 /// Sums of tile (m, n) are tile 2m + n.
 template <int kTileRows, int kTileCols>
-void Run(const Panels& p, const Sums& sums, Ahead& ahead) {
+void Run(const Panels& p, const Sums& sums, Beside& beside) {
   const int64_t from_bytes = sums.from_stride * 4, to_bytes = sums.to_stride * 4;
   OCTET_BEGIN_SUM(0, 0, 0)
   if constexpr (kTileCols > 1) {
@@ -92,9 +125,7 @@ void Run(const Panels& p, const Sums& sums, Ahead& ahead) {
       OCTET_TILE_LOAD_PAST_L1(5, p.a1 + t * kTileValues, 64);
       OCTET_TILE_DOT_BF16(2, 5, 6);
     }
-    ahead.Next();
-    if (p.next_a0 != nullptr) Fetch(p.next_a0 + t * kTileValues, kTileLines);
-    if (p.next_a1 != nullptr) Fetch(p.next_a1 + t * kTileValues, kTileLines);
+    beside.Next();
     if constexpr (kTileRows > 1 && kTileCols > 1) OCTET_TILE_DOT_BF16(3, 5, 7);
   }
   OCTET_END_SUM(0, 0, 0);
@@ -109,6 +140,7 @@ struct Place {
   int64_t stride, rows, cols;
 
   bool IsWhole() const { return rows == kBlock && cols == kBlock; }
+  bool IsAligned() const { return reinterpret_cast<uintptr_t>(c) % 64 == 0 && stride % kSide == 0; }
 };
 __mmask16 Mask(int64_t cols) {
   return static_cast<__mmask16>(cols >= kSide ? 0xffff : cols <= 0 ? 0 : (1u << cols) - 1);
@@ -121,20 +153,12 @@ void Read(const float* c, int64_t stride, const Place& p, float* block) {
     _mm512_store_ps(block + r * kBlock + kSide, _mm512_maskz_loadu_ps(high, line + kSide));
   }
 }
-void Write(const Place& p, const float* block, bool streams) {
+void Write(const Place& p, const float* block) {
   const __mmask16 low = Mask(p.cols), high = Mask(p.cols - kSide);
-  const bool aligned = reinterpret_cast<uintptr_t>(p.c) % 64 == 0 && p.stride % kSide == 0;
   for (int64_t r = 0; r < p.rows; ++r) {
     float* line = p.c + r * p.stride;
-    const __m512 x = _mm512_load_ps(block + r * kBlock);
-    const __m512 y = _mm512_load_ps(block + r * kBlock + kSide);
-    if (streams && aligned && p.cols == kBlock) {
-      _mm512_stream_ps(line, x);
-      _mm512_stream_ps(line + kSide, y);
-    } else {
-      _mm512_mask_storeu_ps(line, low, x);
-      _mm512_mask_storeu_ps(line + kSide, high, y);
-    }
+    _mm512_mask_storeu_ps(line, low, _mm512_load_ps(block + r * kBlock));
+    _mm512_mask_storeu_ps(line + kSide, high, _mm512_load_ps(block + r * kBlock + kSide));
   }
 }
 
@@ -154,6 +178,7 @@ class Product {
         first += cut.tiles;
       }
     }
+    leaving_.Finish();
   }
 
  private:
@@ -181,29 +206,23 @@ class Product {
     const uint16_t* a = args_.a + cut.row / kSide * a_panel_ + cut.first * kTileValues;
     const uint16_t* b = PanelsOfB(cut.col, cut.first);
     const int64_t blocks = (cut.rows + kBlock - 1) / kBlock;
-    Ahead ahead(NextPanelsOfB(cut), b_panel_, cut.tiles, blocks * cut.tiles);
+    Beside beside{{NextPanelsOfB(cut), b_panel_, cut.tiles, blocks * cut.tiles},
+                  leaving_,
+                  (kBlock + cut.tiles - 1) / cut.tiles};
     for (int64_t i = 0; i < blocks; ++i, a += 2 * a_panel_) {
-      // Later columns find a in the second level.
-      const bool fetches = cut.col == 0 && i + 1 < blocks;
-      const bool two = cut.rows - (i + 1) * kBlock > kSide;
-      const Panels panels{a,
-                          a + a_panel_,
-                          b,
-                          b + b_panel_,
-                          cut.tiles,
-                          fetches ? a + 2 * a_panel_ : nullptr,
-                          fetches && two ? a + 3 * a_panel_ : nullptr};
-      MultiplyBlock(cut, i, panels, ahead);
+      const Panels panels{a, a + a_panel_, b, b + b_panel_, cut.tiles};
+      MultiplyBlock(cut, i, panels, beside);
     }
   }
 
-  void MultiplyBlock(const Cut& cut, int64_t block, const Panels& panels, Ahead& ahead) {
+  void MultiplyBlock(const Cut& cut, int64_t block, const Panels& panels, Beside& beside) {
     const int64_t row = cut.row + block * kBlock;
     const int64_t rows = Least(cut.rows - block * kBlock, kBlock);
     const int64_t cols = Least(args_.cols - cut.col, kBlock);
     const Place c{args_.c + row * args_.c_stride + cut.col, args_.c_stride, rows, cols};
     const bool begins = cut.first == 0, ends = cut.first + cut.tiles == args_.depth_tiles;
     const bool direct = c.IsWhole() && !args_.streams;
+    const bool leaves = ends && c.IsWhole() && args_.streams && c.IsAligned();
     float* own = sums_[block];
     Sums sums{own, kBlock, own, kBlock};
     if (begins) BeginAt(row, cut.col, c, own, sums);
@@ -211,12 +230,19 @@ class Product {
       sums.to = c.c;
       sums.to_stride = c.stride;
     }
+    if (leaves) sums.to = finished_[turn_];
     if (rows > kSide) {
-      cols > kSide ? Run<2, 2>(panels, sums, ahead) : Run<2, 1>(panels, sums, ahead);
+      cols > kSide ? Run<2, 2>(panels, sums, beside) : Run<2, 1>(panels, sums, beside);
     } else {
-      cols > kSide ? Run<1, 2>(panels, sums, ahead) : Run<1, 1>(panels, sums, ahead);
+      cols > kSide ? Run<1, 2>(panels, sums, beside) : Run<1, 1>(panels, sums, beside);
     }
-    if (ends && !direct) Write(c, own, args_.streams);
+    if (leaves) {
+      leaving_.Finish();
+      leaving_.Begin(finished_[turn_], c.c, c.stride);
+      turn_ = 1 - turn_;
+    } else if (ends && !direct) {
+      Write(c, own);
+    }
   }
   void BeginAt(int64_t row, int64_t col, const Place& c, float* own, Sums& sums) const {
     if (args_.from == nullptr) {
@@ -231,6 +257,9 @@ class Product {
 
   const TileProductArgs& args_;
   const int64_t a_panel_, b_panel_;
+  Leaving leaving_;
+  int64_t turn_ = 0;
+  alignas(64) float finished_[2][kBlock * kBlock];
   alignas(64) float sums_[kRows / kBlock][kBlock * kBlock];
 };
 
