@@ -101,8 +101,7 @@ class Runner {
     loss_ = learner_.Accumulate(batch, 0, 1, true).objective.loss;
     const double learned = Seconds(start);
     const double norm = GradientNorm(optimizer_.tensors(), context_);
-    optimizer_.Step(1e-4, norm > 1 ? 1 / norm : 1, context_);
-    if (tiles_ != nullptr) tiles_->Refresh(context_);
+    optimizer_.Step(1e-4, norm > 1 ? 1 / norm : 1, context_, tiles_.get());
     const double total = Seconds(start);
     update_s_ = total - learned;
     return total;

@@ -144,6 +144,9 @@ TEST(DotKernels, EqualTheReferenceBitForBit) {
                   }
                   EXPECT_EQ(got, want);
                   EXPECT_NEAR(got, exact, static_cast<double>(n) * 0x1p-53 * magnitude);
+                  kernel.dot({a.data(), a.data(), n, &got});
+                  reference.dot({a.data(), Floats(a).data(), n, &want});
+                  EXPECT_EQ(got, want) << "of a vector with itself";
                 });
 }
 

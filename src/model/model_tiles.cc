@@ -37,6 +37,7 @@ Result<std::unique_ptr<ModelTiles>> ModelTiles::Create(Model& model) {
     tiles->tasks_.push_back({x, false, true, next, true});
     tiles->tasks_.push_back({x, true, true, by_cols, true});
     tiles->tiles_[i] = {next, by_cols};
+    tiles->by_start_[x.data] = static_cast<int64_t>(i);
     w.tiles = &tiles->tiles_[i];
     next = by_cols + TileOperand::Values(w.cols, w.rows);
   }
@@ -44,5 +45,20 @@ Result<std::unique_ptr<ModelTiles>> ModelTiles::Create(Model& model) {
 }
 
 void ModelTiles::Refresh(Context& context) { PackTiles(tasks_, context); }
+
+int64_t ModelTiles::Find(const float* values) const {
+  const auto at = by_start_.find(values);
+  return at == by_start_.end() ? -1 : at->second;
+}
+
+int64_t ModelTiles::Columns(int64_t matrix) const {
+  return tasks_[static_cast<size_t>(2 * matrix)].x.shape[1];
+}
+
+void ModelTiles::RefreshRows(int64_t matrix, int64_t first, int64_t count,
+                             const KernelTable& kernels) const {
+  for (const size_t task : {2 * matrix, 2 * matrix + 1})
+    PackTaskRows(tasks_[task], first, count, kernels);
+}
 
 }  // namespace octet

@@ -14,6 +14,22 @@ std::vector<int64_t> Offsets(const std::vector<TrainedTensor>& tensors) {
   return offsets;
 }
 
+/// Which of the tiles' matrices a tensor is, and how many of its values are one thread's at once.
+struct Split {
+  std::vector<int64_t> matrix;  // or -1
+  std::vector<int64_t> size;
+};
+Split SplitOf(const std::vector<TrainedTensor>& tensors, const ModelTiles* tiles) {
+  Split split;
+  for (const TrainedTensor& tensor : tensors) {
+    const int64_t matrix = tiles == nullptr ? -1 : tiles->Find(tensor.weight.data());
+    split.matrix.push_back(matrix);
+    // Rows that fill a tile's depth.
+    split.size.push_back(matrix < 0 ? kTensorChunk : kTileDepth * tiles->Columns(matrix));
+  }
+  return split;
+}
+
 }  // namespace
 
 Result<AdamW> AdamW::Create(std::vector<TrainedTensor> tensors, const AdamWOptions& options) {
@@ -27,12 +43,13 @@ Result<AdamW> AdamW::Create(std::vector<TrainedTensor> tensors, const AdamWOptio
   return optimizer;
 }
 
-void AdamW::Step(double rate, double grad_scale, Context& context) {
+void AdamW::Step(double rate, double grad_scale, Context& context, const ModelTiles* tiles) {
   ++steps_;
   const auto t = static_cast<double>(steps_);
   const double correction1 = 1 - std::pow(options_.beta1, t);
   const double correction2 = 1 - std::pow(options_.beta2, t);
-  ForEachChunk(tensors_, context.pool, [&](size_t i, int64_t first, int64_t count) {
+  const Split split = SplitOf(tensors_, tiles);
+  ForEachChunk(tensors_, split.size, context.pool, [&](size_t i, int64_t first, int64_t count) {
     const TrainedTensor& tensor = tensors_[i];
     const double own_rate = rate * (tensor.is_router ? options_.router_rate : 1);
     const bool decays = !tensor.is_vector || options_.decay_vectors;
@@ -49,6 +66,9 @@ void AdamW::Step(double rate, double grad_scale, Context& context) {
          .step = static_cast<float>(own_rate / correction1),
          .root_scale = static_cast<float>(1 / std::sqrt(correction2)),
          .eps = static_cast<float>(options_.eps)});
+    if (split.matrix[i] < 0) return;
+    const int64_t columns = tiles->Columns(split.matrix[i]);
+    tiles->RefreshRows(split.matrix[i], first / columns, count / columns, context.kernels);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/result.h"
 #include "cpu/thread_pool.h"
+#include "model/model_tiles.h"
 #include "ops/context.h"
 #include "train/tensors.h"
 
@@ -28,8 +29,9 @@ class AdamW {
   static Result<AdamW> Create(std::vector<TrainedTensor> tensors, const AdamWOptions& options);
 
   /// One update with gradients times `grad_scale` (clipping, averaging):
-  /// w *= 1 - rate·decay; m, v; w -= rate · m̂ / (√v̂ + eps).
-  void Step(double rate, double grad_scale, Context& context);
+  /// w *= 1 - rate·decay; m, v; w -= rate · m̂ / (√v̂ + eps). Where `tiles` are given, those of the
+  /// tensors are made again beside it, from weights that are still in the cache.
+  void Step(double rate, double grad_scale, Context& context, const ModelTiles* tiles = nullptr);
 
   int64_t steps() const { return steps_; }
   const std::vector<TrainedTensor>& tensors() const { return tensors_; }

@@ -15,15 +15,18 @@ Result<Optimizer> Optimizer::Create(std::vector<TrainedTensor> tensors,
     own.push_back(tensor);
   }
   optimizer.tensors_ = std::move(tensors);
+  optimizer.has_muon_ = !by_muon.empty();
   OCTET_ASSIGN(optimizer.adamw_, AdamW::Create(std::move(by_adamw), options.adamw));
   OCTET_ASSIGN(optimizer.muon_,
                Muon::Create(std::move(by_muon), {options.momentum, options.adamw.weight_decay}));
   return optimizer;
 }
 
-void Optimizer::Step(double rate, double grad_scale, Context& context) {
-  adamw_.Step(rate, grad_scale, context);
+void Optimizer::Step(double rate, double grad_scale, Context& context, ModelTiles* tiles) {
+  adamw_.Step(rate, grad_scale, context, has_muon_ ? nullptr : tiles);
+  if (!has_muon_) return;
   muon_.Step(rate, grad_scale, context);
+  if (tiles != nullptr) tiles->Refresh(context);
 }
 
 std::vector<Optimizer::Memory> Optimizer::MemoryOf(size_t tensor) {

@@ -25,8 +25,9 @@ class Optimizer {
   static Result<Optimizer> Create(std::vector<TrainedTensor> tensors,
                                   const OptimizerOptions& options);
 
-  /// One update with gradients times `grad_scale` (clipping, averaging).
-  void Step(double rate, double grad_scale, Context& context);
+  /// One update with gradients times `grad_scale` (clipping, averaging). `tiles` of the weights, if
+  /// there are any, are made again.
+  void Step(double rate, double grad_scale, Context& context, ModelTiles* tiles = nullptr);
 
   const std::vector<TrainedTensor>& tensors() const { return tensors_; }
 
@@ -48,6 +49,7 @@ class Optimizer {
   std::vector<Place> places_;
   AdamW adamw_;
   Muon muon_;
+  bool has_muon_ = false;
 };
 
 }  // namespace octet

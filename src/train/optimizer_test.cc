@@ -7,9 +7,11 @@
 #include "base/rng.h"
 #include "cpu/isa.h"
 #include "train/adamw.h"
+#include "train/initial.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/tensors.h"
+#include "train/trained_model.h"
 
 namespace octet {
 namespace {
@@ -88,6 +90,61 @@ TEST(AdamW, ThreadsDoNotChangeABit) {
     out.insert(out.end(), b.weight.begin(), b.weight.end());
   }
   EXPECT_EQ(results[0], results[1]);
+}
+
+/// Weights after three updates, and the tiles of all matrices.
+struct Updated {
+  std::vector<float> weights;
+  std::vector<uint16_t> tiles;
+};
+Updated UpdateModel(bool muon, bool beside, int threads) {
+  ModelConfig c;
+  c.architecture = "mixtral";
+  c.n_layers = 1;
+  c.d_model = 48;  // not a multiple of a tile's depth
+  c.n_heads = 2;
+  c.n_kv_heads = 1;
+  c.head_dim = 24;
+  c.d_ff = 80;
+  c.n_experts = 2;
+  c.n_experts_per_token = 1;
+  c.vocab_size = 70;
+  Runner runner(threads);
+  auto trained = TrainWeights(c, *InitialWeights(c, 1, runner.pool));
+  auto tiles = ModelTiles::Create(*trained->model);
+  (*tiles)->Refresh(runner.context);
+  auto optimizer = Optimizer::Create(trained->tensors, {.muon = muon});
+  for (int step = 0; step < 3; ++step) {
+    for (const TrainedTensor& tensor : trained->tensors) {
+      for (size_t i = 0; i < tensor.grad.size(); ++i)
+        tensor.grad[i] = static_cast<float>(RandomNormal(2, static_cast<uint64_t>(step), i));
+    }
+    optimizer->Step(0.01, 1, runner.context, beside ? tiles->get() : nullptr);
+    if (!beside) (*tiles)->Refresh(runner.context);
+  }
+  Updated out;
+  for (const TrainedTensor& tensor : trained->tensors)
+    out.weights.insert(out.weights.end(), tensor.weight.begin(), tensor.weight.end());
+  const Weights& w = trained->model->weights();
+  const Expert& expert = w.layers[0].experts[1];
+  for (const WeightMatrix* m : {&w.head, &w.layers[0].wk, &expert.w1, &expert.w2, &expert.w3}) {
+    const int64_t by_rows = TileOperand::Values(m->rows, m->cols);
+    const int64_t by_cols = TileOperand::Values(m->cols, m->rows);
+    out.tiles.insert(out.tiles.end(), m->tiles->by_rows, m->tiles->by_rows + by_rows);
+    out.tiles.insert(out.tiles.end(), m->tiles->by_cols, m->tiles->by_cols + by_cols);
+  }
+  return out;
+}
+
+TEST(Optimizer, MakesTilesBesideTheUpdateAsAfterIt) {
+  for (const bool muon : {false, true}) {
+    const Updated want = UpdateModel(muon, false, 1);
+    for (const int threads : {1, 3}) {
+      const Updated got = UpdateModel(muon, true, threads);
+      EXPECT_EQ(got.weights, want.weights) << (muon ? "Muon, " : "AdamW, ") << threads;
+      EXPECT_EQ(got.tiles, want.tiles) << (muon ? "Muon, " : "AdamW, ") << threads;
+    }
+  }
 }
 
 /// Muon's iteration on singular values, in double: aX + bX³ + cX⁵ five times.

@@ -7,13 +7,18 @@ namespace octet {
 namespace {
 
 /// first[i]: number of chunks before tensor i; the last entry is their total.
-std::vector<int64_t> ChunkStarts(std::span<const TrainedTensor> tensors) {
+std::vector<int64_t> ChunkStarts(std::span<const TrainedTensor> tensors,
+                                 std::span<const int64_t> sizes) {
   std::vector<int64_t> first = {0};
-  for (const TrainedTensor& tensor : tensors) {
-    const auto size = static_cast<int64_t>(tensor.weight.size());
-    first.push_back(first.back() + (size + kTensorChunk - 1) / kTensorChunk);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto values = static_cast<int64_t>(tensors[i].weight.size());
+    first.push_back(first.back() + (values + sizes[i] - 1) / sizes[i]);
   }
   return first;
+}
+
+std::vector<int64_t> UsualSizes(std::span<const TrainedTensor> tensors) {
+  return std::vector<int64_t>(tensors.size(), kTensorChunk);
 }
 
 }  // namespace
@@ -33,18 +38,23 @@ std::vector<TrainedTensor> AllTensors(Parameters& weights, Parameters& grads) {
 
 void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
                   FunctionRef<void(size_t, int64_t, int64_t)> fn) {
-  const std::vector<int64_t> starts = ChunkStarts(tensors);
+  ForEachChunk(tensors, UsualSizes(tensors), pool, fn);
+}
+
+void ForEachChunk(std::span<const TrainedTensor> tensors, std::span<const int64_t> sizes,
+                  ThreadPool& pool, FunctionRef<void(size_t, int64_t, int64_t)> fn) {
+  const std::vector<int64_t> starts = ChunkStarts(tensors, sizes);
   pool.ParallelFor(starts.back(), [&](int64_t chunk, int) {
     const auto at = std::upper_bound(starts.begin(), starts.end(), chunk) - 1;
     const auto tensor = static_cast<size_t>(at - starts.begin());
-    const int64_t first = (chunk - *at) * kTensorChunk;
-    const auto size = static_cast<int64_t>(tensors[tensor].weight.size());
-    fn(tensor, first, std::min(kTensorChunk, size - first));
+    const int64_t first = (chunk - *at) * sizes[tensor];
+    const auto values = static_cast<int64_t>(tensors[tensor].weight.size());
+    fn(tensor, first, std::min(sizes[tensor], values - first));
   });
 }
 
 double GradientNorm(std::span<const TrainedTensor> tensors, Context& context) {
-  const std::vector<int64_t> starts = ChunkStarts(tensors);
+  const std::vector<int64_t> starts = ChunkStarts(tensors, UsualSizes(tensors));
   std::vector<double> sums(static_cast<size_t>(starts.back()));
   ForEachChunk(tensors, context.pool, [&](size_t tensor, int64_t first, int64_t count) {
     double& sum = sums[static_cast<size_t>(starts[tensor] + first / kTensorChunk)];

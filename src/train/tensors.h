@@ -34,6 +34,11 @@ constexpr int64_t kTensorChunk = 16384;
 void ForEachChunk(std::span<const TrainedTensor> tensors, ThreadPool& pool,
                   FunctionRef<void(size_t tensor, int64_t first, int64_t count)> fn);
 
+/// The same with stretches of at most sizes[i] values of tensor i.
+void ForEachChunk(std::span<const TrainedTensor> tensors, std::span<const int64_t> sizes,
+                  ThreadPool& pool,
+                  FunctionRef<void(size_t tensor, int64_t first, int64_t count)> fn);
+
 /// √Σ grad², chunks summed in double and in order. NaN or infinite when any gradient is.
 double GradientNorm(std::span<const TrainedTensor> tensors, Context& context);
 

@@ -194,10 +194,10 @@ Result<UpdateReport> Trainer::Update() {
   report.skipped = !std::isfinite(report.grad_norm);
   if (!report.skipped) {
     const bool clips = options_.clip_norm > 0 && report.grad_norm > options_.clip_norm;
-    optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, context_);
+    optimizer_->Step(report.rate, clips ? options_.clip_norm / report.grad_norm : 1, context_,
+                     tiles_.get());
     if (options_.balance_bias > 0)
       UpdateBalanceBias(load, options_.balance_bias, *trained_.weights);
-    RefreshTiles();
     if (average_ != nullptr) average_->Update(pool_);
   }
   const double seconds = watch.Seconds();

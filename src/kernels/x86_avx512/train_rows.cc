@@ -103,7 +103,22 @@ void AdamW(const AdamWArgs& a) {
   }
 }
 
+/// Of one vector, which may come from memory: as Dot, reading once and ahead.
+void Squares(const DotArgs& args) {
+  constexpr int64_t kAhead = 512;
+  Sums sums;
+  for (int64_t i = 0; i < args.n; i += kLanes) {
+    _mm_prefetch(args.a + i + kAhead, _MM_HINT_T0);
+    const __m512 a = _mm512_maskz_loadu_ps(Rest(args.n - i), args.a + i);
+    const __m512d low = LowHalf(a), high = HighHalf(a);
+    sums.low = _mm512_add_pd(sums.low, _mm512_mul_pd(low, low));
+    sums.high = _mm512_add_pd(sums.high, _mm512_mul_pd(high, high));
+  }
+  *args.sum = sums.Total();
+}
+
 void Dot(const DotArgs& args) {
+  if (args.a == args.b) return Squares(args);
   Sums sums;
   for (int64_t i = 0; i < args.n; i += kLanes) {
     const __mmask16 mask = Rest(args.n - i);
