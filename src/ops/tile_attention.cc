@@ -43,8 +43,9 @@ struct Side {
   const uint16_t* tiles;
   int64_t outputs, panel_tiles;
 };
-void Product(const Side& a, const Side& b, int64_t depth, View<float, 2> c, bool add,
-             const KernelTable& kernels) {
+/// c = a · bᵀ, on top of `from` where that is not null (c itself or apart from it).
+void Product(const Side& a, const Side& b, int64_t depth, View<const float, 2> from,
+             View<float, 2> c, const KernelTable& kernels) {
   kernels.tile_product->tile_product({.a = a.tiles,
                                       .b = b.tiles,
                                       .a_panel_tiles = a.panel_tiles,
@@ -54,8 +55,8 @@ void Product(const Side& a, const Side& b, int64_t depth, View<float, 2> c, bool
                                       .cols = b.outputs,
                                       .c = c.data,
                                       .c_stride = c.stride[0],
-                                      .from = add ? c.data : nullptr,
-                                      .from_stride = c.stride[0]});
+                                      .from = from.data,
+                                      .from_stride = from.stride[0]});
 }
 
 int64_t LongestSegment(std::span<const AttentionSegment> segments) {
@@ -112,7 +113,7 @@ void ForwardBlock(const QueryBlock& block, int64_t n, const ForwardScratch& s,
   const int64_t dim_tiles = CeilDiv(d, kTileDepth), key_tiles = CeilDiv(n, kTileDepth);
   Pack(block.q.Part(block.first, block.queries, 0, d), false, true, s.q, kernels);
   Product({s.k + first_key / kTileOutputs * dim_tiles * kTileValues, keys, dim_tiles},
-          {s.q, block.queries, dim_tiles}, d, MakeView(s.s, keys, kScoreSide), false, kernels);
+          {s.q, block.queries, dim_tiles}, d, {}, MakeView(s.s, keys, kScoreSide), kernels);
   kernels.score_softmax->score_softmax({{keys, block.queries, first_key, block.first, block.window},
                                         s.s,
                                         kScoreSide,
@@ -121,7 +122,7 @@ void ForwardBlock(const QueryBlock& block, int64_t n, const ForwardScratch& s,
                                         s.m,
                                         s.sum});
   Product({s.v + first_key / kTileDepth * kTileValues, d, key_tiles},
-          {s.p, block.queries, key_tiles}, keys, MakeView(s.turned, d, kScoreSide), false, kernels);
+          {s.p, block.queries, key_tiles}, keys, {}, MakeView(s.turned, d, kScoreSide), kernels);
   for (int64_t i = 0; i < block.queries; ++i) {
     block.log_sum[i * block.log_sum_stride] = s.m[i] + std::log(s.sum[i]);
     s.sum[i] = 1.0f / s.sum[i];
@@ -179,9 +180,12 @@ struct BackwardScratch {
   uint16_t *q, *q_turned, *o, *o_turned;  // pairs; o is d_out
   uint16_t *p, *d_s, *d_s_pairs;          // of a block of scores
   float *s, *d_p;                         // [kScoreSide, kScoreSide]
-  float* d_q;                             // [head_dim, n] of one head
+  float* d_q;                             // [head_dim, n] of one head, rows PaddedRows(n) apart
+  float *d_k, *d_v;                       // [kScoreSide, head_dim] of a block of keys
   float *log_sum, *delta, *scale;         // [n]
 };
+/// Lines at a power of two from each other would be in the same sets of the caches.
+int64_t PaddedRows(int64_t n) { return n + 16; }
 BackwardScratch MakeBackwardScratch(int64_t n, int64_t d, Arena& arena) {
   const auto tiles = [&](int64_t outputs, int64_t depth) {
     return arena.Allocate<uint16_t>(TileOperand::Values(outputs, depth));
@@ -200,7 +204,9 @@ BackwardScratch MakeBackwardScratch(int64_t n, int64_t d, Arena& arena) {
           block(),
           floats(kBlockValues),
           floats(kBlockValues),
-          floats(n * d),
+          floats(PaddedRows(n) * d),
+          floats(kScoreSide * d),
+          floats(kScoreSide * d),
           floats(n),
           floats(n),
           floats(n)};
@@ -234,16 +240,21 @@ struct GradUnit {
   }
 };
 
-/// A block of keys against a block of queries.
-void GradBlock(const GradUnit& u, int64_t first_key, int64_t first_query) {
+/// A block of keys against a block of queries; the first and the last of those that see it.
+struct GradStep {
+  int64_t first_key, first_query;
+  bool begins, ends;
+};
+void GradBlock(const GradUnit& u, const GradStep& step) {
+  const int64_t first_key = step.first_key, first_query = step.first_query;
   const BackwardScratch& s = u.s;
   const int64_t keys = std::min(kScoreSide, u.rows() - first_key);
   const int64_t queries = std::min(kScoreSide, u.rows() - first_query);
   const View<float, 2> scores = MakeView(s.s, keys, kScoreSide);
   const View<float, 2> d_p = MakeView(s.d_p, keys, kScoreSide);
-  Product(u.ByRows(s.k, first_key, keys), u.ByRows(s.q, first_query, queries), u.d(), scores, false,
+  Product(u.ByRows(s.k, first_key, keys), u.ByRows(s.q, first_query, queries), u.d(), {}, scores,
           u.kernels);
-  Product(u.ByRows(s.v, first_key, keys), u.ByRows(s.o, first_query, queries), u.d(), d_p, false,
+  Product(u.ByRows(s.v, first_key, keys), u.ByRows(s.o, first_query, queries), u.d(), {}, d_p,
           u.kernels);
   const int64_t window = u.shape.sliding_window;
   u.kernels.score_grad->score_grad({{keys, queries, first_key, first_query, window},
@@ -255,14 +266,19 @@ void GradBlock(const GradUnit& u, int64_t first_key, int64_t first_query) {
                                     s.p,
                                     s.d_s,
                                     s.d_s_pairs});
-  const bool add = !u.first_head || first_query != first_key;
-  Product({s.p, keys, kBlockTiles}, u.ByDims(s.o_turned, first_query), queries,
-          u.KeyGrad(u.task.d_v, first_key, keys), add, u.kernels);
-  Product({s.d_s, keys, kBlockTiles}, u.ByDims(s.q_turned, first_query), queries,
-          u.KeyGrad(u.task.d_k, first_key, keys), add, u.kernels);
+  // Sums over the queries stay in the cache; the other heads of the group are in memory.
+  const auto key_grad = [&](const uint16_t* a, const uint16_t* b, View<float, 2> grad, float* own) {
+    const View<float, 2> kept = u.KeyGrad(grad, first_key, keys), sums = MakeView(own, keys, u.d());
+    const View<float, 2> from = !step.begins ? sums : u.first_head ? View<float, 2>{} : kept;
+    Product({a, keys, kBlockTiles}, u.ByDims(b, first_query), queries, from,
+            step.ends ? kept : sums, u.kernels);
+  };
+  key_grad(s.p, s.o_turned, u.task.d_v, s.d_v);
+  key_grad(s.d_s, s.q_turned, u.task.d_k, s.d_k);
   const int64_t begin = FirstKey(first_query, window) / kScoreSide * kScoreSide;
+  const View<float, 2> d_q = {s.d_q + first_query, {u.d(), queries}, {PaddedRows(u.rows()), 1}};
   Product(u.ByDims(s.k_turned, first_key), {s.d_s_pairs, queries, kBlockTiles}, keys,
-          {s.d_q + first_query, {u.d(), queries}, {u.rows(), 1}}, first_key > begin, u.kernels);
+          first_key > begin ? d_q : View<float, 2>{}, d_q, u.kernels);
 }
 
 void GradHead(const GradUnit& u, int64_t head) {
@@ -282,10 +298,12 @@ void GradHead(const GradUnit& u, int64_t head) {
     // The last key of the block is seen up to this position.
     const int64_t last = std::min(key + kScoreSide, u.rows()) - 1;
     const int64_t end = window > 0 ? std::min(u.rows(), last + window) : u.rows();
-    for (int64_t query = key; query < end; query += kScoreSide) GradBlock(u, key, query);
+    for (int64_t query = key; query < end; query += kScoreSide)
+      GradBlock(u, {key, query, query == key, query + kScoreSide >= end});
   }
   float* d_q = u.task.d_q[u.segment.first_row].data + head * u.d();
-  u.kernels.turn->turn({s.d_q, u.rows(), u.d(), u.rows(), s.scale, d_q, u.task.d_q.stride[0]});
+  u.kernels.turn->turn(
+      {s.d_q, PaddedRows(u.rows()), u.d(), u.rows(), s.scale, d_q, u.task.d_q.stride[0]});
 }
 
 }  // namespace
