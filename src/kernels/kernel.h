@@ -240,8 +240,8 @@ struct SwiGluGradArgs {
   int64_t n;
 };
 
-/// SwiGlu between two tile products: hidden = (gate · t) · up as operand "rows" (PackTilesArgs;
-/// outputs are the rows), zeros up to whole tiles. gate and up are kept in bf16 for the gradient.
+/// SwiGlu between two tile products: hidden = (gate · t) · up as operand "rows" (PackTilesArgs),
+/// t = 1 / (1 + Exp2(-gate · log2 e)), zeros up to whole tiles. gate and up are kept in bf16.
 struct SwiGluTilesArgs {
   const float *gate, *up;
   int64_t stride;

@@ -4,6 +4,7 @@
 
 #include "kernels/kernel.h"
 #include "kernels/reference/bf16.h"
+#include "kernels/reference/exp.h"
 
 namespace octet {
 namespace {
@@ -12,16 +13,6 @@ constexpr float kLowest = -3.402823466e+38f;
 constexpr int64_t kBlockTiles = kScoreSide / kTileDepth;
 
 int64_t Whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
-/// Exp2 of kernel.h. vreduceps, which takes the floor away, rounds down.
-float Exp2(float x) {
-  const double exact = static_cast<double>(x) - std::floor(x);
-  auto f = static_cast<float>(exact);
-  if (f > exact) f = std::nextafter(f, 0.0f);
-  float p = kExp2Poly[0];
-  for (int i = 1; i < kExp2Terms; ++i) p = std::fma(p, f, kExp2Poly[i]);
-  return std::ldexp(p, static_cast<int>(std::max(std::floor(x), -1000.0f)));
-}
 
 bool Sees(const ScoreBlock& b, int64_t i, int64_t j) {
   if (i >= b.queries || j >= b.keys) return false;

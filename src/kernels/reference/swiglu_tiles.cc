@@ -10,10 +10,7 @@ namespace {
 
 int64_t Whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-float Sigmoid(float g) {
-  const float e = ExpNegative(-std::fabs(g));
-  return (g >= 0 ? 1.0f : e) / (1.0f + e);
-}
+float Sigmoid(float g) { return 1.0f / (1.0f + Exp2(g * -kExpLog2E)); }
 
 void SwiGluTiles(const SwiGluTilesArgs& args) {
   for (int64_t r = 0; r < Whole(args.rows, kTileOutputs); ++r) {

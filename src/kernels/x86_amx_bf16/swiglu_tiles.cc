@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
+#include "kernels/x86_amx_bf16/exp2.h"
 #include "kernels/x86_amx_bf16/interleave.h"
 #include "kernels/x86_amx_bf16/transpose.h"
-#include "kernels/x86_avx512/exp.h"
 
 namespace octet {
 namespace {
@@ -16,9 +16,8 @@ __mmask16 Rest(int64_t left) {
 
 __m512 Sigmoid(__m512 g) {
   const __m512 one = _mm512_set1_ps(1.0f);
-  const __m512 e = ExpNegative(_mm512_or_ps(g, _mm512_set1_ps(-0.0f)));
-  const __mmask16 rising = _mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_GE_OQ);
-  return _mm512_div_ps(_mm512_mask_mov_ps(e, rising, one), _mm512_add_ps(one, e));
+  const __m512 e = Exp2(_mm512_mul_ps(g, _mm512_set1_ps(-kExpLog2E)));
+  return _mm512_div_ps(one, _mm512_add_ps(one, e));
 }
 
 __m512 Hidden(__m512 g, __m512 u) { return _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), u); }
