@@ -5,7 +5,7 @@
 // of the one before the last alternate by quarters, so that tile unit, vector units and the stores
 // of unpacked weights work at once. All of a group's sums lie densely in the first-level cache.
 // Weights are asked for twice: kFarUnits ahead into the second-level cache, which can wait for
-// enough lines at a time, and one unit ahead from there.
+// enough lines at a time, and kNearUnits ahead from there.
 #pragma once
 
 #include "kernels/x86_amx_int8/unit_loop.h"
@@ -15,7 +15,6 @@ namespace {
 
 constexpr int64_t kStreamedTokens = 32;  // two tiles of activations
 constexpr int64_t kFewPanels = 16;       // at most, of a group
-constexpr int64_t kFarUnits = 6;         // 14 KiB of Q4_K; 3 to 10 hardly differ
 constexpr int64_t kTokenBytes = sizeof(ActivationBlock);
 
 /// Memory of one call, in MatmulArgs::scratch. Indices are the unit's number, modulo.
@@ -104,8 +103,7 @@ class FewLoop {
   }
 
   void Run() {
-    near_.Next();
-    near_.Next();
+    for (int64_t i = 0; i < kNearUnits + 1; ++i) near_.Next();
     for (int64_t i = 0; i < kFarUnits + 1; ++i) {
       for (int quarter = 0; quarter < 4; ++quarter) Ask<true>(far_, quarter);
       far_.Next();
@@ -120,6 +118,10 @@ class FewLoop {
   }
 
  private:
+  // Ahead of the unit that is unpacked. From memory Q4_K takes 192 ns of 4 tokens with two units
+  // near, 212 with one; Q6_K, whose units are longer, 277 and 272. Farther ones hardly matter.
+  static constexpr int64_t kNearUnits = S::kMainBytes < 2560 ? 2 : 1, kFarUnits = kNearUnits + 2;
+
   /// Groups of equal size. For few tokens, eight panels are fastest to read (Q4_K, 8 tokens: 170 ns
   /// a panel and step, 175 of four and 181 of sixteen); for more, activations cost more to bring
   /// in.
@@ -134,6 +136,7 @@ class FewLoop {
     for (int64_t i = 0; i < panels * padded_; ++i)
       _mm512_store_ps(work_->acc[i], _mm512_setzero_ps());
     done_ = unit_;
+    token_share_ = (tokens_ + panels - 1) / panels;
     for (int64_t s = 0; s < steps_; ++s) {
       PrepareStep(s);
       for (int64_t p = 0; p < panels; ++p) RunUnit(s, p);
@@ -163,9 +166,9 @@ class FewLoop {
     input_of_[unit % 4] = &work_->input[s % 4];
     acc_of_[unit % 4] = work_->acc + p * padded_;
     ReadUnit(unit + 1);
+    if (s + 1 < steps_) AskTokens(s + 1, p);
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
-      Ask<true>(far_, quarter);
       // Sums of the stage before this are stored, and of the one before that they become floats.
       const int64_t stage = S::kStages == 1 ? unit + 1 : quarter + 1;
       S::template Products<kBoth, kBoth>(x_, tiles, quarter, &work_->sums[stage % 2]);
@@ -181,6 +184,7 @@ class FewLoop {
       }
       Ask<false>(near_, quarter);
       UnpackQuarter(unit + 1, quarter);
+      Ask<true>(far_, quarter);
     }
     near_.Next();
     far_.Next();
@@ -210,6 +214,17 @@ class FewLoop {
   }
   void UnpackQuarter(int64_t unit, int quarter) {
     S::Unpack(main_, work_->scales[unit % 4], quarter, &work_->tiles[unit % 2]);
+  }
+
+  /// For panel p's share of step s of the activations: rows of 14336 have left even the
+  /// second-level cache, which the weights pass through, since the group before.
+  void AskTokens(int64_t s, int64_t p) const {
+    const int64_t first = token_share_ * p, left = tokens_ - first;
+    const ActivationBlock* block = args_.xq + s * args_.xq_tokens + first;
+    for (int64_t t = 0; t < token_share_ && t < left; ++t) {
+      const auto* lines = reinterpret_cast<const std::byte*>(block + t);
+      for (int64_t i = 0; i < kTokenBytes; i += 64) AskLine<false>(lines + i);
+    }
   }
 
   /// For a quarter of the lines of a unit, in the second-level cache (kFar) or the first.
@@ -245,6 +260,7 @@ class FewLoop {
   TokenPlace x_ = {};                // of the step
   const std::byte* main_ = nullptr;  // of the unit being unpacked
   int64_t unit_ = 0;                 // units multiplied
+  int64_t token_share_ = 0;          // tokens that a panel's unit asks for
   int64_t done_ = 0;                 // units whose epilogue is done, at the start of a group
   const typename S::Input* input_of_[4] = {};
   float (*acc_of_[4])[16] = {};
