@@ -12,12 +12,15 @@ namespace {
 // Few tokens: a tile is one stretch of memory to stream, as long as it can be without leaving a
 // thread waiting for the last one: its start is cold, which costs as much as 10 KiB.
 constexpr int64_t kStreamTiles = 64, kLeastStreamTile = 128 * 1024, kMostStreamTile = 1024 * 1024;
-// Many tokens: enough rows that activations, once in the first-level cache, serve many of them.
-constexpr int64_t kManyTokens = 33, kManyRows = 512;
+// Many tokens: enough rows that activations, once in the first-level cache, serve many of them; of
+// small matrices fewer, for otherwise threads have none.
+constexpr int64_t kManyTokens = 33, kManyTiles = 8, kLeastManyRows = 128, kMostManyRows = 512;
 // Tokens a tile takes at once: long prompts against few rows (a router) still split.
 constexpr int64_t kTileTokens = 256;
 // Blocks of activations that one thread quantises sooner (60 ns each) than two start (2 µs).
 constexpr int64_t kSerialBlocks = 64;
+// Of them, a task's at least: taking one costs as much as a block.
+constexpr int64_t kTaskBlocks = 16;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -34,33 +37,58 @@ struct Tiling {
   const KernelDescriptor* kernel;
   const void* blocks;  // of a BlockedInput, for kernels that take one
   int64_t tile_rows, row_tiles, token_tiles;
-  int64_t first;  // number of this task's first tile among all tasks'
+  int64_t first = 0;  // number of this task's first tile among all tasks'
 };
 
-int64_t StreamTileBytes(std::span<const LinearTask> tasks) {
-  int64_t bytes = 0;
-  for (const LinearTask& task : tasks) bytes += task.x.shape[0] > 0 ? task.w->bytes() : 0;
-  return std::clamp(bytes / kStreamTiles, kLeastStreamTile, kMostStreamTile);
+/// How large the tiles of few tokens are, and of many.
+struct TileSizes {
+  int64_t stream_bytes, many_rows;
+};
+
+TileSizes SizesOf(std::span<const LinearTask> tasks) {
+  int64_t bytes = 0, rows = 0;
+  for (const LinearTask& task : tasks) {
+    bytes += task.x.shape[0] > 0 ? task.w->bytes() : 0;
+    rows += task.x.shape[0] > 0 ? task.w->rows : 0;
+  }
+  return {std::clamp(bytes / kStreamTiles, kLeastStreamTile, kMostStreamTile),
+          std::clamp(rows / kManyTiles, kLeastManyRows, kMostManyRows)};
 }
 
-Tiling MakeTiling(const LinearTask& task, const Context& context, int64_t stream_bytes,
-                  int64_t first) {
+Tiling MakeTiling(const LinearTask& task, const Context& context, const TileSizes& sizes) {
   const WeightMatrix& w = *task.w;
   const int64_t tokens = task.x.shape[0];
   const KernelDescriptor* kernel =
       context.kernels.Matmul(w.format, w.layout, context.arithmetic, tokens);
   CHECK(kernel != nullptr);
   CHECK(task.x.shape[1] == w.cols && task.y.shape[1] == w.rows && task.y.shape[0] == tokens);
-  const int64_t streamed = stream_bytes / std::max<int64_t>(w.row_bytes(), 1);
-  const int64_t rows = tokens >= kManyTokens ? kManyRows : streamed;
-  const int64_t tile_rows = std::max<int64_t>(CeilDiv(rows, kPanelRows), 1) * kPanelRows;
+  const int64_t streamed = sizes.stream_bytes / std::max<int64_t>(w.row_bytes(), 1);
+  const int64_t rows = tokens >= kManyTokens ? sizes.many_rows : streamed;
+  // Of equal size.
+  const int64_t panels = std::max<int64_t>(CeilDiv(w.rows, kPanelRows), 1);
+  const int64_t parts = CeilDiv(panels, std::max<int64_t>(CeilDiv(rows, kPanelRows), 1));
+  const int64_t tile_rows = CeilDiv(panels, parts) * kPanelRows;
   return {&task,
           kernel,
           nullptr,
           tile_rows,
           tokens == 0 ? 0 : CeilDiv(w.rows, tile_rows),
-          CeilDiv(tokens, kTileTokens),
-          first};
+          CeilDiv(tokens, kTileTokens)};
+}
+
+/// Numbers the tiles, those of most tokens first: a long one that is begun last is waited for. How
+/// many there are.
+int64_t OrderTilings(std::span<Tiling> tilings) {
+  std::ranges::sort(tilings, [](const Tiling& a, const Tiling& b) {
+    const int64_t of_a = a.task->x.shape[0], of_b = b.task->x.shape[0];
+    return of_a != of_b ? of_a > of_b : a.task < b.task;
+  });
+  int64_t tiles = 0;
+  for (Tiling& tiling : tilings) {
+    tiling.first = tiles;
+    tiles += tiling.row_tiles * tiling.token_tiles;
+  }
+  return tiles;
 }
 
 bool SameRows(const View<const float, 2>& a, const View<const float, 2>& b) {
@@ -112,16 +140,20 @@ void MakeInputs(std::span<const BlockedInput> inputs, Context& context) {
     rows += input.x.shape[0];
     blocks += input.x.shape[0] * CeilDiv(input.x.shape[1], kActivationBlock);
   }
-  const auto make_row = [&](int64_t row, int) {
+  const auto make_row = [&](int64_t row) {
     const BlockedInput* input = inputs.data();
     for (; row >= input->x.shape[0]; ++input) row -= input->x.shape[0];
     MakeBlocks(*input, row, context.kernels);
   };
   if (blocks <= kSerialBlocks) {
-    for (int64_t row = 0; row < rows; ++row) make_row(row, 0);
-  } else {
-    context.ParallelFor(rows, make_row);
+    for (int64_t row = 0; row < rows; ++row) make_row(row);
+    return;
   }
+  const int64_t task_rows = std::max<int64_t>(1, kTaskBlocks * rows / blocks);
+  context.ParallelFor(CeilDiv(rows, task_rows), [&](int64_t task, int) {
+    const int64_t end = std::min(rows, (task + 1) * task_rows);
+    for (int64_t row = task * task_rows; row < end; ++row) make_row(row);
+  });
 }
 
 /// The weights of rows [row, …); row is a multiple of the panel's.
@@ -170,13 +202,13 @@ void Linear(std::span<const LinearTask> tasks, Context& context) {
   const auto n = static_cast<int64_t>(tasks.size());
   auto* tilings = context.scratch.Allocate<Tiling>(n);
   auto* inputs = context.scratch.Allocate<BlockedInput>(n);
-  int64_t tiles = 0, scratch_floats = 0;
-  const int64_t stream_bytes = StreamTileBytes(tasks);
+  int64_t scratch_floats = 0;
+  const TileSizes sizes = SizesOf(tasks);
   for (int64_t i = 0; i < n; ++i) {
-    tilings[i] = MakeTiling(tasks[static_cast<size_t>(i)], context, stream_bytes, tiles);
-    tiles += tilings[i].row_tiles * tilings[i].token_tiles;
+    tilings[i] = MakeTiling(tasks[static_cast<size_t>(i)], context, sizes);
     scratch_floats = std::max<int64_t>(scratch_floats, tilings[i].kernel->scratch_floats);
   }
+  const int64_t tiles = OrderTilings({tilings, tasks.size()});
   const int64_t n_inputs = AssignInputs({tilings, tasks.size()}, inputs, context.scratch);
   MakeInputs({inputs, static_cast<size_t>(n_inputs)}, context);
 

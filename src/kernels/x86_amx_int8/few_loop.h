@@ -95,7 +95,13 @@ class FewLoop {
         near_(args, group_panels_),
         far_(args, group_panels_) {
     // The epilogue takes eight tokens at a time; those that are missing are zeros.
-    __builtin_memset(work->sums, 0, sizeof(work->sums));
+    constexpr int64_t kSumRows = sizeof(work->sums) / 64;  // all of [kBlockTokens][16] int32
+    static_assert(sizeof(work->sums) % (kBlockTokens * 64) == 0);
+    auto* sums = reinterpret_cast<std::byte*>(work->sums);
+    for (int64_t first = 0; first < kSumRows; first += kBlockTokens) {
+      for (int64_t t = tokens_; t < padded_; ++t)
+        _mm512_store_si512(sums + 64 * (first + t), _mm512_setzero_si512());
+    }
     const ActivationBlock none = {};
     for (typename S::Input& input : work->input) {
       for (int64_t t = tokens_; t < padded_; ++t) S::ReadToken(none, t, &input);

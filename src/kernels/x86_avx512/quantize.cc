@@ -14,10 +14,18 @@ __m512i SumFours(__m512i lanes) {
   return _mm512_add_epi32(lanes, _mm512_shuffle_epi32(lanes, _MM_PERM_BADC));
 }
 
-/// Of 16 and of 32 codes.
-void Sums(const int8_t* q, int16_t* sum16, int16_t* sum32) {
+/// Four times sixteen codes side by side.
+__m512i Together(__m128i a, __m128i b, __m128i c, __m128i d) {
+  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/// Of 16 and of 32 codes. From registers: a load of what four stores have just written waits for
+/// them to leave the core.
+void Sums(const __m512i codes[4], int16_t* sum16, int16_t* sum32) {
   for (int i = 0; i < 4; ++i) {  // 64 codes, 4 groups of 16
-    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), _mm512_load_si512(q + 64 * i));
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), codes[i]);
     const __m512i fours = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
     const __m512i firsts = _mm512_maskz_compress_epi32(0x1111, SumFours(fours));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(sum16 + 4 * i),
@@ -60,11 +68,15 @@ void QuantizeBlock(const float* x, int64_t n, ActivationBlock* out) {
   }
   out->scale = greatest / 127.0f;
   const __m512 inverse = _mm512_set1_ps(127.0f / greatest);
-  for (int i = 0; i < 16; ++i) {
-    const __m512i codes = _mm512_cvtps_epi32(_mm512_mul_ps(values[i], inverse));  // to even
-    _mm_store_si128(reinterpret_cast<__m128i*>(out->q + 16 * i), _mm512_cvtepi32_epi8(codes));
+  const auto codes = [&](int i) {
+    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(values[i], inverse)));  // to even
+  };
+  __m512i all[4];
+  for (int i = 0; i < 4; ++i) {
+    all[i] = Together(codes(4 * i), codes(4 * i + 1), codes(4 * i + 2), codes(4 * i + 3));
+    _mm512_store_si512(out->q + 64 * i, all[i]);
   }
-  Sums(out->q, out->sum16, out->sum32);
+  Sums(all, out->sum16, out->sum32);
 }
 
 /// A scale per 32.
@@ -77,14 +89,18 @@ void QuantizeBlock32(const float* x, int64_t n, ActivationBlock* out) {
     tops[g] = _mm256_max_epu32(_mm512_castsi512_si256(top), _mm512_extracti64x4_epi64(top, 1));
   }
   const GroupScales scales(GreatestOfEach(tops));
-  for (int i = 0; i < 16; ++i) {
+  const auto codes = [&](int i) {
     const __m512 inverse = _mm512_set1_ps(scales.inverse[i / 2]);
     const auto keep = static_cast<__mmask16>(scales.keep[i / 2]);
-    const __m512i codes = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(values[i], inverse));
-    _mm_store_si128(reinterpret_cast<__m128i*>(out->q + 16 * i), _mm512_cvtepi32_epi8(codes));
+    return _mm512_cvtepi32_epi8(_mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(values[i], inverse)));
+  };
+  __m512i all[4];
+  for (int i = 0; i < 4; ++i) {
+    all[i] = Together(codes(4 * i), codes(4 * i + 1), codes(4 * i + 2), codes(4 * i + 3));
+    _mm512_store_si512(out->q + 64 * i, all[i]);
   }
   alignas(32) int16_t sum16[16];
-  Sums(out->q, sum16, out->sum32);
+  Sums(all, sum16, out->sum32);
   _mm256_store_ps(out->scale32, _mm256_load_ps(scales.scale));
   out->scale = 0.0f;
 }
