@@ -121,7 +121,7 @@ ExpectCode 1
 ExpectErrors "chat format \"nonsense\""
 Run "$OCTET" serve --lora story="$folder/none"
 ExpectCode 1
-ExpectErrors "neither adapter_config.json"
+ExpectErrors "no such file or folder"
 Run "$OCTET" serve --lora "$folder/a" --lora "$folder/b"
 ExpectCode 1
 ExpectErrors "only one adapter can be for all requests"

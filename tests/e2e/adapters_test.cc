@@ -202,7 +202,7 @@ TEST_F(ServedAdapters, HaveNamesOfTheirOwn) {
   EXPECT_THAT(why({{"small", a1}}), HasSubstr("has a name of the model"));
   EXPECT_THAT(why({{"x", a1}, {"x", a1}}), HasSubstr("two adapters are named \"x\""));
   EXPECT_THAT(why({{"", a1}}), HasSubstr("no name"));
-  EXPECT_THAT(why({{"x", (folder_ / "none").string()}}), HasSubstr("adapter_config.json"));
+  EXPECT_THAT(why({{"x", (folder_ / "none").string()}}), HasSubstr("no such file or folder"));
 }
 
 }  // namespace
