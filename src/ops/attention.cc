@@ -145,28 +145,45 @@ WorkerScratch AllocateScratch(const AttentionShape& shape, Arena& arena) {
           arena.Allocate<float>(kQueryTile * group * d)};
 }
 
+/// Row `i` of a segment, every head of it.
+void AppendRow(View<const float, 2> k, View<const float, 2> v, const AttentionSegment& segment,
+               int64_t i, const Context& context) {
+  const KvView& kv = segment.kv;
+  const KernelDescriptor* kernel = context.kernels.encode[static_cast<size_t>(kv.format)];
+  const EncodeFn encode = kernel != nullptr ? kernel->encode : Info(kv.format).encode;
+  const int64_t d = kv.head_dim, position = segment.first_position + i;
+  const int64_t page = position / kv.page_tokens;
+  const float* k_row = k[segment.first_row + i].data;
+  const float* v_row = v[segment.first_row + i].data;
+  for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
+    const int64_t offset = kv.Offset(position, head);
+    encode(k_row + head * d, d, kv.k_pages[page] + offset);
+    encode(v_row + head * d, d, kv.v_pages[page] + offset);
+  }
+}
+
 }  // namespace
 
 void AppendKv(View<const float, 2> k, View<const float, 2> v,
               std::span<const AttentionSegment> segments, Context& context) {
+  if (segments.empty()) return;
   const PartScope part(context.profile, StepPart::kAppendKv);
-  for (const AttentionSegment& segment : segments) {
-    const KvView& kv = segment.kv;
-    const KernelDescriptor* kernel = context.kernels.encode[static_cast<size_t>(kv.format)];
-    const EncodeFn encode = kernel != nullptr ? kernel->encode : Info(kv.format).encode;
-    const int64_t d = kv.head_dim;
-    ForEachRow(segment.rows, 2 * d * kv.n_kv_heads, context, [&](int64_t i) {
-      const int64_t position = segment.first_position + i;
-      const int64_t page = position / kv.page_tokens;
-      const float* k_row = k[segment.first_row + i].data;
-      const float* v_row = v[segment.first_row + i].data;
-      for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
-        const int64_t offset = kv.Offset(position, head);
-        encode(k_row + head * d, d, kv.k_pages[page] + offset);
-        encode(v_row + head * d, d, kv.v_pages[page] + offset);
-      }
-    });
+  const Arena::Scope scope(context.scratch);
+  const auto n = static_cast<int64_t>(segments.size());
+  // Rows of all segments in one numbering: decoding many sequences, each has a single one.
+  auto* starts = context.scratch.Allocate<int64_t>(n);
+  int64_t rows = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    starts[i] = rows;
+    rows += segments[static_cast<size_t>(i)].rows;
   }
+  // What is written is rarely near: a line takes as long as computing hundreds of values.
+  constexpr int64_t kLineCost = 8;
+  const KvView& any = segments[0].kv;
+  ForEachRow(rows, kLineCost * 2 * any.head_dim * any.n_kv_heads, context, [&](int64_t row) {
+    const int64_t i = std::upper_bound(starts, starts + n, row) - starts - 1;
+    AppendRow(k, v, segments[static_cast<size_t>(i)], row - starts[i], context);
+  });
 }
 
 void Attention(View<float, 2> q, const AttentionShape& shape,
