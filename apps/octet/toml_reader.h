@@ -1,5 +1,5 @@
-// The part of TOML (v1.0) that a file of options needs: strings, numbers, booleans and lists of
-// them, also over several lines; comments; headers of tables.
+// A file of options: TOML whose values are strings, numbers, booleans and lists of them. Tables
+// only group.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct TomlItem {
 };
 
 /// `where` names the file in errors. kInvalidArgument, with the line, for what is not TOML, for a
-/// key given twice, and for lists within lists, inline tables, dates and """ strings, which no
-/// option takes.
+/// key given twice (in two tables, too), and for values that no option takes: dates, lists within
+/// lists.
 Result<std::vector<TomlItem>> ReadToml(std::string_view text, std::string_view where);
 
 }  // namespace octet::app

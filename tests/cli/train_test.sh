@@ -121,14 +121,16 @@ steps = "many"|2: steps is "many", expected INT
 steps = 1.5|2: steps is "1.5", expected INT
 steps = [1, 2]|2: steps is a list, expected one value
 tied = 3|2: tied is 3, expected true or false
-rate =|2: the value of rate is ""; expected
-schedule = cosine|2: the value of schedule is "cosine"
-rate 5|2: expected KEY = VALUE, got "rate 5"
-steps = 3\nsteps = 4|3: "steps" is given twice
-source = ["a=b",\n  "c=d"|4: the list of source from line 2 has no closing ]
-source = ["a=b" "c=d"]|2: expected , or ]
-output = "run|2: a string has no closing "
-steps = 3 4|2: expected the end of the line
+rate =|2: Error while parsing key-value pair: expected value
+schedule = cosine|2: Error while parsing value: could not determine value type; expected KEY = VALUE, where VALUE is "text in quotes"
+rate 5|2: Error while parsing key-value pair: expected '='
+steps = 3\nsteps = 4|3: Error while parsing key-value pair: cannot redefine existing integer 'steps'
+[a]\nsteps = 3\n[b]\nsteps = 4|5: "steps" is given twice
+source = [["a"]]|2: a value of source is neither text, a number, true nor false
+source = ["a=b",\n  "c=d"|3: Error while parsing array: encountered end-of-file
+source = ["a=b" "c=d"]|2: Error while parsing array: expected comma or closing
+output = "run|2: Error while parsing string
+steps = 3 4|2: Error while parsing key-value pair: expected a comment
 EOF
 # Lists over several lines, quotes of both kinds, tables that only group.
 cat >lines.toml <<'TOML'
