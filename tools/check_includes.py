@@ -47,6 +47,7 @@ THIRD_PARTY = {
     "sentencepiece_trainer.h": "text",
     "sentencepiece_model.pb.h": "text",
     "CLI": "apps",
+    "toml++": "apps",
     "histedit.h": "apps",
     "gtest": "test",
     "gmock": "test",
