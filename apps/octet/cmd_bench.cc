@@ -84,8 +84,9 @@ void PrintDecode(const BenchReport& r) {
   }
 }
 
-void PrintBatches(const BenchReport& r) {
-  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>14}{:>16}\n", "together", "tok/s",
+void PrintBatches(const BenchReport& r, int64_t text_tokens) {
+  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>14}{:>16}\n",
+             text_tokens > 0 ? fmt::format("texts of {}", text_tokens) : "together", "tok/s",
              "step ms (min…max)", "reads GB", "experts", "allowed tok/s", "of allowed");
   for (const BenchFigure& f : r.figures) {
     if (f.kind != BenchKind::kBatch) continue;
@@ -104,7 +105,7 @@ void PrintProfile(const BenchFigure& f) {
   fmt::print("  {:<18}{:>12}{:>10}{:>17.2f}%\n", "in all", "", "", f.outside_share * 100);
 }
 
-void PrintMeasured(const BenchReport& r) {
+void PrintMeasured(const BenchReport& r, const BenchOptions& options) {
   if (r.model.empty()) {
     fmt::print("{} threads; {}\n", r.threads, r.isa);
     PrintLimits(r);
@@ -114,7 +115,7 @@ void PrintMeasured(const BenchReport& r) {
   PrintLimits(r);
   if (Has(r, BenchKind::kPrompt)) PrintPrompts(r);
   if (Has(r, BenchKind::kDecode)) PrintDecode(r);
-  if (Has(r, BenchKind::kBatch)) PrintBatches(r);
+  if (Has(r, BenchKind::kBatch)) PrintBatches(r, options.batch_tokens);
   for (const BenchFigure& f : r.figures) {
     if (!f.parts.empty()) PrintProfile(f);
   }
@@ -143,7 +144,7 @@ Status Run(const Flags& flags) {
   if (flags.json) {
     fmt::print("{}\n", BenchJson(report));
   } else {
-    PrintMeasured(report);
+    PrintMeasured(report, flags.bench);
   }
   if (!flags.plot.empty()) {
     std::ofstream file(flags.plot, std::ios::binary);
@@ -179,6 +180,11 @@ void Add_bench(CLI::App& app) {
   sizes("-b,--batches", b.batches, "Sequences decoding together; 0: none")->capture_default_str();
   command->add_option("--batch-depth", b.batch_depth,
                       "Past tokens of each sequence of a batch (0)");
+  command
+      ->add_option("--batch-tokens", b.batch_tokens,
+                   "Tokens that each sequence of a batch then decodes, one after the other, drawn "
+                   "from its own logits; 0: the same step again and again")
+      ->capture_default_str();
   command->add_flag("--limits", flags->limits,
                     "Measure only what the machine can do: memory and arithmetic");
   command->add_option("-r,--repetitions,--repeat", b.repetitions, "Rounds over all of them")

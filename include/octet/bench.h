@@ -28,6 +28,9 @@ struct BenchOptions {
   std::vector<int64_t> depths = {0, 4096, 16384, 32768};  // of one-token decoding
   std::vector<int64_t> batches = {1, 2, 4, 8, 16, 32};    // sequences decoding together
   int64_t batch_depth = 0;                                // past tokens of each of them
+  /// They decode texts of so many tokens from there on, each its own, drawn by probability, as
+  /// people's requests do; 0: the same step again and again.
+  int64_t batch_tokens = 128;
   int repetitions = 5;
   double sample_s = 0.3;  // short steps are averaged over this long
   bool profile = false;   // after the rounds, once more with the time of every part taken
@@ -49,10 +52,11 @@ struct BenchFigure {
   BenchKind kind = BenchKind::kPrompt;
   std::string name;  // "prompt 512", "prompt 512 at 8192", "decode at 4096", "batch 8"
   int64_t depth = 0, batch = 1;
+  int64_t text_tokens = 0;                    // steps from `depth` on; 0: all at `depth`
   int64_t tokens = 0;                         // a step
   double median_s = 0, min_s = 0, max_s = 0;  // a step
   double tokens_per_s = 0;                    // at the median
-  int64_t weight_bytes = 0;                   // read in a step: the matrices it touches, each once
+  int64_t weight_bytes = 0;  // read in a step (on average): the matrices it touches, each once
   int64_t kv_bytes = 0;
   double experts_per_layer = 0;  // distinct ones a step touched, on average; 0: a dense model
   double read_bytes_per_s = 0;

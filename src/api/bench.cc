@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -63,14 +64,17 @@ Result<std::vector<Measurement>> ListMeasurements(const BenchOptions& options) {
   for (const int64_t n : options.depths)
     list.push_back({BenchKind::kDecode, fmt::format("decode at {}", n), {1, 1, n}});
   for (const int64_t n : options.batches)
-    list.push_back({BenchKind::kBatch, fmt::format("batch {}", n), {n, 1, options.batch_depth}});
+    list.push_back({BenchKind::kBatch,
+                    fmt::format("batch {}", n),
+                    {n, 1, options.batch_depth, options.batch_tokens}});
   std::erase_if(list, [](const Measurement& m) {
     return m.shape.rows == 0 || m.shape.batch == 0 || m.shape.depth == -1;
   });
   for (const Measurement& m : list) {
     constexpr int64_t kMost = int64_t{1} << 24;
     const StepShape& s = m.shape;
-    if (s.batch < 1 || s.batch > 4096 || s.rows < 1 || s.depth < 0 || s.depth + s.rows > kMost)
+    if (s.batch < 1 || s.batch > 4096 || s.rows < 1 || s.depth < 0 || s.text_tokens < 0 ||
+        s.depth > kMost || s.text_tokens > kMost || s.room() > kMost)
       return Err(ErrorCode::kInvalidArgument, "bench: {} cannot be measured", m.name);
   }
   if (list.empty()) return Err(ErrorCode::kInvalidArgument, "bench: nothing to measure");
@@ -90,11 +94,10 @@ void DropWhatDoesNotFit(const ModelConfig& config, int64_t weight_bytes, Format 
   while (!list.empty()) {
     const int64_t kv_bytes = StepBench::KvBytes(config, ShapesOf(list), kv);
     if (weight_bytes + kv_bytes + ReadLimitBytes(weight_bytes) + kHeadroom <= memory) return;
-    const auto deepest =
-        std::max_element(list.begin(), list.end(), [](const Measurement& a, const Measurement& b) {
-          return a.shape.depth + a.shape.rows < b.shape.depth + b.shape.rows;
-        });
-    if (deepest->shape.depth + deepest->shape.rows <= 64) return;  // a page: nothing to gain
+    const auto deepest = std::max_element(
+        list.begin(), list.end(),
+        [](const Measurement& a, const Measurement& b) { return a.shape.room() < b.shape.room(); });
+    if (deepest->shape.room() <= 64) return;  // a page: nothing to gain
     report.notes.push_back(fmt::format(
         "{} is left out: keys and values of {} do not fit beside {} of weights in {} of memory",
         deepest->name, HumanBytes(static_cast<uint64_t>(kv_bytes)),
@@ -199,11 +202,11 @@ BenchFigure Summarise(const Measurement& m, const StepCost& cost, const ModelCon
   f.max_s = *std::max_element(m.seconds.begin(), m.seconds.end());
   const auto tokens = static_cast<double>(f.tokens);
   f.tokens_per_s = tokens / f.median_s;
-  f.weight_bytes = cost.weight_bytes;
-  f.kv_bytes = cost.kv_bytes;
-  f.experts_per_layer =
-      static_cast<double>(cost.experts_touched) / static_cast<double>(config.n_layers);
-  f.read_bytes_per_s = static_cast<double>(cost.weight_bytes + cost.kv_bytes) / f.median_s;
+  f.text_tokens = m.shape.text_tokens;
+  f.weight_bytes = std::llround(cost.weight_bytes);
+  f.kv_bytes = std::llround(cost.kv_bytes);
+  f.experts_per_layer = cost.experts_touched / static_cast<double>(config.n_layers);
+  f.read_bytes_per_s = (cost.weight_bytes + cost.kv_bytes) / f.median_s;
   f.read_share = f.read_bytes_per_s / rates.read;
   f.flops = cost.flops;
   f.flops_per_s = cost.flops / f.median_s;

@@ -36,6 +36,7 @@ Json FigureJson(const BenchFigure& f) {
                {"name", f.name},
                {"depth", f.depth},
                {"batch", f.batch},
+               {"text_tokens", f.text_tokens},
                {"tokens", f.tokens},
                {"tokens_per_s", f.tokens_per_s},
                {"step_s", {{"median", f.median_s}, {"min", f.min_s}, {"max", f.max_s}}},

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "base/f16.h"
@@ -36,14 +38,31 @@ double MatrixFlops(const WeightMatrix& w, double tokens) {
 }
 
 constexpr int32_t kPageTokens = 64;
+constexpr int64_t kCountedSteps = 8;  // of a text, whose experts are counted
 
 /// Tokens that sequence `b` needs room for.
 int64_t TokensOf(const std::vector<StepShape>& shapes, int64_t b) {
   int64_t tokens = 0;
   for (const StepShape& shape : shapes) {
-    if (b < shape.batch) tokens = std::max(tokens, shape.depth + shape.rows);
+    if (b < shape.batch) tokens = std::max(tokens, shape.room());
   }
   return tokens;
+}
+
+/// A token by its probability, at temperature 1: what people let models say, and more varied than
+/// the likeliest ones, which soon repeat themselves. `uniform` is in [0, 1).
+int32_t DrawToken(std::span<const float> logits, double uniform, std::vector<float>& weights) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  weights.resize(logits.size());
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i)
+    sum += static_cast<double>(weights[i] = std::exp(logits[i] - largest));
+  double left = uniform * sum;
+  for (size_t i = 0; i + 1 < weights.size(); ++i) {
+    left -= static_cast<double>(weights[i]);
+    if (left < 0) return static_cast<int32_t>(i);
+  }
+  return static_cast<int32_t>(weights.size()) - 1;
 }
 
 int64_t MostSequences(const std::vector<StepShape>& shapes) {
@@ -95,6 +114,33 @@ void StepBench::AddRows(const StepShape& shape) {
   rows_.push_back(std::move(rows));
 }
 
+void StepBench::BeginTexts(size_t i) {
+  Rows& rows = rows_[i];
+  const auto vocab = static_cast<uint64_t>(model_->config().vocab_size);
+  ++rows.texts;
+  rows.steps_done = 0;
+  for (size_t b = 0; b < rows.token.size(); ++b) {
+    rows.token[b] = static_cast<int32_t>(RandomBits(19, rows.texts, b) % vocab);
+    rows.position[b] = static_cast<int32_t>(shapes_[i].depth);
+  }
+}
+
+void StepBench::Advance(size_t i, View<const float, 2> logits, Context& context) {
+  Rows& rows = rows_[i];
+  if (++rows.steps_done == shapes_[i].text_tokens) {
+    BeginTexts(i);
+    return;
+  }
+  // On all threads, which so stay awake for the next step.
+  context.ParallelFor(shapes_[i].batch, [&](int64_t task, int) {
+    const auto b = static_cast<size_t>(task);
+    const double uniform = RandomUniform(rows.texts, static_cast<uint64_t>(rows.position[b]), b);
+    std::vector<float> weights;
+    rows.token[b] = DrawToken(logits[task], uniform, weights);
+    ++rows.position[b];
+  });
+}
+
 /// Past keys and values are made up: small numbers, so that no softmax is degenerate.
 Status StepBench::FillCache() {
   const ModelConfig& config = model_->config();
@@ -119,9 +165,12 @@ double StepBench::Step(size_t i, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const Arena::Scope scope(context.scratch);
   if (context.profile != nullptr) context.profile->Start();
-  Forward(*model_, rows_[i].batch(), kv_, {}, context);
+  const View<float, 2> logits = Forward(*model_, rows_[i].batch(), kv_, {}, context);
   if (context.profile != nullptr) context.profile->Stop();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (shapes_[i].text_tokens > 0) Advance(i, logits, context);
+  return seconds;
 }
 
 void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, TouchedExperts& touched,
@@ -131,7 +180,7 @@ void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, Touche
   const auto add = [&](const WeightMatrix& w, bool is_read, double rows_through) {
     if (!w) return;
     const double flops = MatrixFlops(w, rows_through);
-    if (is_read) cost.weight_bytes += w.bytes();
+    if (is_read) cost.weight_bytes += static_cast<double>(w.bytes());
     cost.flops += flops;
     if (FindIntegerDot(w.format) != nullptr) cost.int8_flops += flops;
   };
@@ -149,30 +198,44 @@ void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, Touche
   add(model_->weights().head, true, static_cast<double>(logit_rows));
 }
 
-StepCost StepBench::Cost(size_t i, Context& context) {
+StepCost StepBench::CostOfStep(size_t i, Context& context) {
   TouchedExperts touched;
   {
     const Arena::Scope scope(context.scratch);
-    Forward(*model_, rows_[i].batch(), kv_, {&touched}, context);
+    const View<float, 2> logits = Forward(*model_, rows_[i].batch(), kv_, {&touched}, context);
+    if (shapes_[i].text_tokens > 0) Advance(i, logits, context);
   }
+  StepCost cost;
+  CountMatrices(shapes_[i], static_cast<int64_t>(rows_[i].logit_rows.size()), touched, cost);
+  cost.experts_touched = static_cast<double>(touched.count());
+  return cost;
+}
+
+StepCost StepBench::Cost(size_t i, Context& context) {
   const ModelConfig& config = model_->config();
   const StepShape& shape = shapes_[i];
+  const int64_t steps = std::clamp<int64_t>(shape.text_tokens, 1, kCountedSteps);
   StepCost cost;
-  CountMatrices(shape, static_cast<int64_t>(rows_[i].logit_rows.size()), touched, cost);
+  for (int64_t s = 0; s < steps; ++s) {
+    const StepCost step = CostOfStep(i, context);
+    cost.weight_bytes += step.weight_bytes / static_cast<double>(steps);
+    cost.flops += step.flops / static_cast<double>(steps);
+    cost.int8_flops += step.int8_flops / static_cast<double>(steps);
+    cost.experts_touched += step.experts_touched / static_cast<double>(steps);
+  }
   const auto rows = static_cast<double>(shape.tokens());
-  cost.experts_touched = touched.count();
   cost.rows_per_matrix =
       config.is_moe() ? rows * static_cast<double>(config.n_experts_per_token * config.n_layers) /
-                            static_cast<double>(cost.experts_touched)
+                            cost.experts_touched
                       : rows;
-  const int64_t window =
-      config.sliding_window > 0 ? config.sliding_window : shape.depth + shape.rows;
-  const double keys =
-      std::min(static_cast<double>(shape.depth) + static_cast<double>(shape.rows + 1) / 2,
-               static_cast<double>(window));
+  const double depth = shape.mean_depth(), new_rows = static_cast<double>(shape.rows);
+  const double window =
+      config.sliding_window > 0 ? static_cast<double>(config.sliding_window) : depth + new_rows;
+  const double keys = std::min(depth + (new_rows + 1) / 2, window);
   cost.flops += rows * keys * 4.0 * static_cast<double>(config.q_dim() * config.n_layers);
-  cost.kv_bytes = shape.batch * std::min(shape.depth + shape.rows, window + shape.rows - 1) *
-                  KvCache::BytesPerToken(config, kv_.options().format);
+  cost.kv_bytes = static_cast<double>(shape.batch) *
+                  std::min(depth + new_rows, window + new_rows - 1) *
+                  static_cast<double>(KvCache::BytesPerToken(config, kv_.options().format));
   return cost;
 }
 
@@ -183,7 +246,7 @@ double LeastSeconds(const StepCost& cost, const MachineRates& rates) {
   double compute_s = 0;
   if (float_rate > 0)
     compute_s = cost.int8_flops / int8_rate + (cost.flops - cost.int8_flops) / float_rate;
-  const double bytes = static_cast<double>(cost.weight_bytes + cost.kv_bytes);
+  const double bytes = cost.weight_bytes + cost.kv_bytes;
   return std::max(rates.read > 0 ? bytes / rates.read : 0.0, compute_s);
 }
 

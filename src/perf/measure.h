@@ -1,6 +1,7 @@
 // How long forward steps take, and what each had to read and compute.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,17 +15,28 @@ struct StepShape {
   int64_t batch = 1;
   int64_t rows = 1;   // 1: decode; more: a prompt
   int64_t depth = 0;  // tokens already in the cache (made up, not computed)
+  /// 0: every step is the same one. Else steps follow each other: each sequence goes on with a
+  /// token drawn from its own logits, and after so many steps all start anew at `depth`. Repeating
+  /// one step flatters: it writes the same few lines of the cache, at a depth that never grows.
+  int64_t text_tokens = 0;
 
   int64_t tokens() const { return batch * rows; }
+  /// Tokens that a sequence needs room for.
+  int64_t room() const { return depth + std::max(rows, text_tokens); }
+  /// Past tokens of a step, on average.
+  double mean_depth() const {
+    return static_cast<double>(depth) +
+           (text_tokens > 0 ? static_cast<double>(text_tokens - 1) / 2 : 0.0);
+  }
 };
 
+/// Of one step; of steps that follow each other, their average.
 struct StepCost {
-  int64_t weight_bytes =
-      0;  // of the matrices one step touches, each once: counted from the actual routing
-  int64_t kv_bytes = 0;         // of keys and values it reads
-  double flops = 0;             // 2 per multiply-add of matrices and attention
-  double int8_flops = 0;        // of these, products that may be computed in 8 bits
-  int64_t experts_touched = 0;  // over all layers; 0 for a dense model
+  double weight_bytes = 0;     // of the matrices it touches, each once, by the actual routing
+  double kv_bytes = 0;         // of keys and values it reads
+  double flops = 0;            // 2 per multiply-add of matrices and attention
+  double int8_flops = 0;       // of these, products that may be computed in 8 bits
+  double experts_touched = 0;  // over all layers; 0 for a dense model
   /// Rows that the matrices of a feed-forward are multiplied with, on average of those touched.
   double rows_per_matrix = 0;
 };
@@ -39,24 +51,32 @@ class StepBench {
   static int64_t KvBytes(const ModelConfig& config, const std::vector<StepShape>& shapes,
                          Format kv_format);
 
-  /// One step of shape `i`; seconds. The same tokens at the same positions each time.
+  /// One step of shape `i`; seconds, without what choosing the next tokens takes.
   double Step(size_t i, Context& context);
-  /// Counted in an extra step.
+  /// Counted in an extra step, or in a few that follow each other.
   StepCost Cost(size_t i, Context& context);
 
   const std::vector<StepShape>& shapes() const { return shapes_; }
+  /// What the next step of shape `i` computes.
+  Batch NextBatch(size_t i) const { return rows_[i].batch(); }
 
  private:
   struct Rows {
     std::vector<int32_t> token, position, sequence, logit_rows;
+    int64_t steps_done = 0;  // of a text
+    uint64_t texts = 0;      // begun so far
     Batch batch() const { return {token, position, sequence, logit_rows}; }
   };
   StepBench(const Model& model, std::vector<StepShape> shapes, KvCache kv)
       : model_(&model), shapes_(std::move(shapes)), kv_(std::move(kv)) {}
   Status FillCache();
   void AddRows(const StepShape& shape);
+  /// Each sequence's next token and position, by the logits of its last.
+  void Advance(size_t i, View<const float, 2> logits, Context& context);
+  void BeginTexts(size_t i);
   void CountMatrices(const StepShape& shape, int64_t logit_rows, class TouchedExperts& touched,
                      StepCost& cost) const;
+  StepCost CostOfStep(size_t i, Context& context);
 
   const Model* model_;
   std::vector<StepShape> shapes_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "cpu/isa.h"
 #include "model/synthetic.h"
@@ -52,6 +53,33 @@ TEST(StepBench, SharesKeysAndValuesBetweenShapes) {
   EXPECT_EQ(StepBench::KvBytes(config, {{1, 1, 1000}, {1, 512, 0}}, Format::kF16), 1024 * token);
   EXPECT_EQ(StepBench::KvBytes(config, {{1, 1, 1000}, {3, 1, 0}}, Format::kF16),
             (1024 + 2 * 64) * token);
+}
+
+TEST(StepBench, DecodesTexts) {
+  const auto model = TinyMoe();
+  const ModelConfig& config = model->config();
+  Machine machine;
+  const StepShape text{.batch = 3, .depth = 5, .text_tokens = 70};
+  EXPECT_DOUBLE_EQ(text.mean_depth(), 5 + 69 / 2.0);
+  EXPECT_EQ(StepBench::KvBytes(config, {text}, Format::kF16),
+            3 * 128 * KvCache::BytesPerToken(config, Format::kF16));
+  auto bench = StepBench::Create(*model, {text}, Format::kF16);
+  ASSERT_TRUE(bench) << bench.error().message;
+  const StepCost cost = bench->Cost(0, machine.context);  // eight steps
+  EXPECT_DOUBLE_EQ(cost.kv_bytes,
+                   3 * (text.mean_depth() + 1) *
+                       static_cast<double>(KvCache::BytesPerToken(config, Format::kF16)));
+  EXPECT_GE(cost.experts_touched, config.n_experts_per_token * config.n_layers);
+  EXPECT_LE(cost.experts_touched, 3 * config.n_experts_per_token * config.n_layers);
+  std::set<std::vector<int32_t>> tokens;
+  for (int64_t step = 8; step < 2 * text.text_tokens; ++step) {
+    const Batch batch = bench->NextBatch(0);
+    for (const int32_t position : batch.position)
+      ASSERT_EQ(position, text.depth + step % text.text_tokens);
+    tokens.emplace(batch.token.begin(), batch.token.end());
+    EXPECT_GT(bench->Step(0, machine.context), 0);
+  }
+  EXPECT_GT(tokens.size(), 100);  // each step has tokens of its own
 }
 
 TEST(LeastSeconds, IsWhateverTakesLonger) {
