@@ -69,6 +69,21 @@ bool PageManager::ShareNext(Sequence& s, int64_t end) {
   return true;
 }
 
+void PageManager::CopyBeginning(Sequence& s) {
+  // The last token is always computed: its logits choose the next.
+  const int64_t left = s.length() - 1 - s.computed;
+  // A longer rest has whole pages to find, or to wait for while others compute them.
+  if (left <= 0 || left >= page_tokens_) return;
+  const auto at = static_cast<size_t>(s.shared_pages);
+  const uint64_t before = at == 0 ? s.prefix_root : s.page_hash[at - 1];
+  const auto rest =
+      std::span(s.tokens).subspan(static_cast<size_t>(s.computed), static_cast<size_t>(left));
+  const auto beginning = prefixes_->LongestBeginning(before, rest);
+  if (!beginning) return;
+  cache_.CopyTokens(beginning->page, cache_.PageOf(s.kv, s.shared_pages), beginning->tokens);
+  s.computed += beginning->tokens;
+}
+
 void PageManager::ReleaseShared(Sequence& s) {
   while (s.shared_pages > 0) prefixes_->Release(s.page_hash[static_cast<size_t>(--s.shared_pages)]);
 }
@@ -115,6 +130,7 @@ bool PageManager::AdmitByPrefix(Sequence& s, int64_t spare) {
     s.computed = 0;
     return false;
   }
+  CopyBeginning(s);
   if (s.answered() == 0 && !s.preempted) s.cached_tokens = s.computed;
   return true;
 }

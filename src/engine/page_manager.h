@@ -77,6 +77,8 @@ class PageManager {
   /// Shares the next page of the sequence's beginning, if it is in the cache. `end`: tokens past
   /// this are not wanted.
   bool ShareNext(Sequence& sequence, int64_t end);
+  /// Copies what a page in the cache has of the rest of a prompt that ends within its next page.
+  void CopyBeginning(Sequence& sequence);
   void ReleaseShared(Sequence& sequence);
   bool AdmitByPrefix(Sequence& sequence, int64_t spare);
   /// Reserves, taking pages from beginnings and idle sessions, the longest unused first.

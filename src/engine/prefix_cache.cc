@@ -33,12 +33,39 @@ std::optional<int32_t> PrefixCache::Acquire(uint64_t before, uint64_t hash,
   return entry.page;
 }
 
+std::optional<PrefixCache::Beginning> PrefixCache::LongestBeginning(
+    uint64_t before, std::span<const int32_t> tokens) {
+  const auto found = after_.find(before);
+  if (found == after_.end()) return std::nullopt;
+  Entry* best = nullptr;
+  uint64_t best_hash = 0;
+  int64_t most = 0;
+  size_t compared = 0;
+  for (auto hash = found->second.rbegin(); hash != found->second.rend() && compared < kMostCompared;
+       ++hash, ++compared) {
+    Entry& entry = entries_.at(*hash);
+    const auto end = std::ranges::mismatch(entry.tokens, tokens).in1;
+    const int64_t common = end - entry.tokens.begin();
+    if (common <= most) continue;
+    most = common;
+    best = &entry;
+    best_hash = *hash;
+  }
+  if (best == nullptr) return std::nullopt;
+  if (best->users == 0) {
+    unused_.erase(best->place);
+    best->place = unused_.insert(unused_.end(), best_hash);
+  }
+  return Beginning{best->page, most};
+}
+
 bool PrefixCache::Insert(uint64_t before, uint64_t hash, std::span<const int32_t> tokens,
                          int32_t page) {
   const auto [place, is_new] = entries_.try_emplace(hash);
   if (!is_new) return false;
   ++inserted_;
   place->second = {before, {tokens.begin(), tokens.end()}, page, 1, unused_.end()};
+  after_[before].push_back(hash);
   return true;
 }
 
@@ -83,6 +110,9 @@ std::optional<int32_t> PrefixCache::Evict() {
   if (unused_.empty()) return std::nullopt;
   const auto found = entries_.find(unused_.front());
   const int32_t page = found->second.page;
+  const auto siblings = after_.find(found->second.before);
+  std::erase(siblings->second, found->first);
+  if (siblings->second.empty()) after_.erase(siblings);
   unused_.pop_front();
   entries_.erase(found);
   return page;

@@ -29,6 +29,12 @@ class PrefixCache {
 
   /// The page that holds these tokens after those of `before`, and from now on has one user more.
   std::optional<int32_t> Acquire(uint64_t before, uint64_t hash, std::span<const int32_t> tokens);
+  /// The page after those of `before` that begins with most of `tokens`; counts as used just now.
+  struct Beginning {
+    int32_t page;
+    int64_t tokens;  // in common, at least 1
+  };
+  std::optional<Beginning> LongestBeginning(uint64_t before, std::span<const int32_t> tokens);
   /// Adds a page with one user. The page of `before` is in the cache and in use, or `before` is a
   /// root.
   /// False when another text has the same hash; then nothing changed.
@@ -63,10 +69,14 @@ class PrefixCache {
   };
 
   static constexpr uint64_t kRootBit = uint64_t{1} << 63;
+  /// Pages that are compared in search of a common beginning, the newest first: many answers may
+  /// follow one question.
+  static constexpr size_t kMostCompared = 256;
 
   int32_t page_tokens_;
   int64_t inserted_ = 0;
   std::unordered_map<uint64_t, Entry> entries_;
+  std::unordered_map<uint64_t, std::vector<uint64_t>> after_;  // by `before`; the newest last
   // A page is released after those that follow it, so it is always younger than they are, and the
   // oldest has none that follow.
   std::list<uint64_t> unused_;  // oldest first

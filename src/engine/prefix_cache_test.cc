@@ -46,6 +46,33 @@ TEST(PrefixCache, GivesUpTheEndOfTheLongestUnusedTextFirst) {
   EXPECT_FALSE(cache.Evict());
 }
 
+TEST(PrefixCache, FindsThePageThatBeginsWithMost) {
+  PrefixCache cache(3);
+  const std::vector<std::vector<int32_t>> pages = {{1, 2, 3}, {1, 2, 4}, {1, 5, 6}};
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const uint64_t hash = PrefixCache::Hash(0, pages[i]);
+    ASSERT_TRUE(cache.Insert(0, hash, pages[i], static_cast<int32_t>(i)));
+    cache.Release(hash);
+  }
+  const std::vector<int32_t> as_first = {1, 2, 3}, as_third = {1, 5}, as_newer = {1, 2},
+                             as_none = {2, 2};
+  const auto longest = [&](const std::vector<int32_t>& tokens, uint64_t before = 0) {
+    const auto found = cache.LongestBeginning(before, tokens);
+    return found ? std::pair(found->page, found->tokens) : std::pair(-1, int64_t{0});
+  };
+  EXPECT_EQ(longest(as_none), std::pair(-1, int64_t{0}));
+  EXPECT_EQ(longest(as_first, 7), std::pair(-1, int64_t{0}));
+  EXPECT_EQ(longest(as_newer), std::pair(1, int64_t{2}));
+  EXPECT_EQ(longest(as_third), std::pair(2, int64_t{2}));
+  EXPECT_EQ(longest(as_first), std::pair(0, int64_t{3}));
+  // In the order in which they were of use.
+  EXPECT_EQ(cache.Evict(), 1);
+  EXPECT_EQ(cache.Evict(), 2);
+  EXPECT_EQ(longest(as_third), std::pair(0, int64_t{1}));
+  EXPECT_EQ(cache.Evict(), 0);
+  EXPECT_EQ(longest(as_first), std::pair(-1, int64_t{0}));
+}
+
 class PrefixTest : public EngineTest {
  protected:
   std::unique_ptr<Engine> MakeWithPrefixes(int32_t parallel = 1, int64_t pages = 0) {
@@ -76,9 +103,20 @@ TEST_F(PrefixTest, GivesTheSameTokensColdAndWarm) {
   const Answer cold = Run(*engine, WithCommonBeginning(1));
   EXPECT_EQ(cold.cached_tokens, 0);
   const Answer warm = Run(*engine, WithCommonBeginning(1));
-  EXPECT_EQ(warm.cached_tokens, 28);  // the page of the last token is computed
+  EXPECT_EQ(warm.cached_tokens, 31);  // all but the last token, three of them copied
   EXPECT_EQ(warm.ids, cold.ids);
   EXPECT_EQ(warm.ids, AloneWithCommonBeginning(2)[1]);
+}
+
+TEST_F(PrefixTest, CopiesWhatAPageHasOfAnotherEnding) {
+  const auto alone = AloneWithCommonBeginning(3);
+  auto engine = MakeWithPrefixes();
+  for (int i = 0; i < 3; ++i) {
+    const Answer answer = Run(*engine, WithCommonBeginning(i));
+    EXPECT_EQ(answer.cached_tokens, i == 0 ? 0 : 30) << i;  // 28 on whole pages
+    EXPECT_EQ(answer.ids, alone[static_cast<size_t>(i)]) << i;
+  }
+  EXPECT_EQ(engine->stats().prompt_rows, 32 + 2 * 2);
 }
 
 TEST_F(PrefixTest, GoesOnFromAnAnswerThatIsNowPartOfThePrompt) {

@@ -1,6 +1,7 @@
 #include "model/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -145,6 +146,19 @@ int32_t KvCache::TakePage() {
 std::span<std::byte> KvCache::PageBytes(int32_t page) {
   CHECK(holders(page) > 0);
   return {memory_.data() + page * page_bytes(), static_cast<size_t>(page_bytes())};
+}
+
+void KvCache::CopyTokens(int32_t from, int32_t to, int64_t n_tokens) {
+  CHECK(from != to && n_tokens <= options_.page_tokens);
+  const std::span<const std::byte> source = PageBytes(from);
+  const std::span<std::byte> target = PageBytes(to);
+  // [layer][K then V][head][token] of rows.
+  const size_t runs = static_cast<size_t>(n_layers_) * 2 * static_cast<size_t>(n_kv_heads_);
+  const size_t run_bytes = source.size() / runs;
+  const size_t bytes =
+      run_bytes / static_cast<size_t>(options_.page_tokens) * static_cast<size_t>(n_tokens);
+  for (size_t run = 0; run < runs; ++run)
+    std::memcpy(target.data() + run * run_bytes, source.data() + run * run_bytes, bytes);
 }
 
 void KvCache::RebuildPointers(Sequence& s) {

@@ -55,6 +55,8 @@ class KvCache : public KvSource {
   int32_t holders(int32_t page) const { return holders_[static_cast<size_t>(page)]; }
   /// A free page with one holder; there must be one.
   int32_t TakePage();
+  /// Keys and values of the first `n_tokens` positions of a page that somebody holds, to another.
+  void CopyTokens(int32_t from, int32_t to, int64_t n_tokens);
   /// Keys and values of all layers in a page that somebody holds.
   std::span<std::byte> PageBytes(int32_t page);
   int64_t page_bytes() const { return half_bytes_ * 2 * n_layers_; }

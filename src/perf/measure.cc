@@ -131,8 +131,8 @@ void StepBench::Advance(size_t i, View<const float, 2> logits, Context& context)
     BeginTexts(i);
     return;
   }
-  // On all threads, which so stay awake for the next step.
-  context.ParallelFor(shapes_[i].batch, [&](int64_t task, int) {
+  // On all threads, which so stay awake for the next step; not a part of one.
+  context.pool.ParallelFor(shapes_[i].batch, [&](int64_t task, int) {
     const auto b = static_cast<size_t>(task);
     const double uniform = RandomUniform(rows.texts, static_cast<uint64_t>(rows.position[b]), b);
     std::vector<float> weights;
