@@ -149,7 +149,9 @@ TEST(HttpServer, NoticesClientsThatCloseWhileTheyWait) {
     {
       HttpClient client(server.port());
       client.Send(testing::PostRequest(path, "x"));
-      if (path == std::string_view("/stream")) ASSERT_TRUE(client.ReadUntil("200 OK"));
+      if (path == std::string_view("/stream")) {
+        ASSERT_TRUE(client.ReadUntil("200 OK"));
+      }
     }
     EXPECT_TRUE(server.Loses(before + 1)) << path;
     EXPECT_TRUE(server.Empties()) << path;
