@@ -20,16 +20,19 @@ constexpr std::array kBitNames = {
     NamedBits{"avx2", kIsaAvx2},
     NamedBits{"avx512", kIsaAvx512},
     NamedBits{"avx512_vnni", kIsaAvx512Vnni},
+    NamedBits{"avx512_bf16", kIsaAvx512Bf16},
     NamedBits{"amx_int8", kIsaAmxInt8},
     NamedBits{"amx_bf16", kIsaAmxBf16},
 };
+constexpr uint32_t kVnni = kIsaAvx2 | kIsaAvx512 | kIsaAvx512Vnni;
 /// Limits in rising order; each includes the ones before it.
 constexpr std::array kLimits = {
     NamedBits{"reference", 0},
     NamedBits{"avx2", kIsaAvx2},
     NamedBits{"avx512", kIsaAvx2 | kIsaAvx512},
-    NamedBits{"avx512_vnni", kIsaAvx2 | kIsaAvx512 | kIsaAvx512Vnni},
-    NamedBits{"amx", kIsaAvx2 | kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16},
+    NamedBits{"avx512_vnni", kVnni},
+    NamedBits{"avx512_bf16", kVnni | kIsaAvx512Bf16},
+    NamedBits{"amx", kVnni | kIsaAvx512Bf16 | kIsaAmxInt8 | kIsaAmxBf16},
 };
 
 #if defined(__x86_64__)
@@ -73,12 +76,13 @@ uint32_t DetectX86() {
   if ((bits & kIsaAvx2) != 0 && (xcr0 & kZmmState) == kZmmState && HasAll(b7, kAvx512)) {
     bits |= kIsaAvx512;
     if (HasAll(c7, bit_AVX512VNNI)) bits |= kIsaAvx512Vnni;
+    if (HasAll(Leaf7Sub1Eax(), bit_AVX512BF16)) bits |= kIsaAvx512Bf16;
   }
   constexpr uint32_t kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;  // leaf 7 edx
   if ((bits & kIsaAvx512Vnni) != 0 && (xcr0 & kTileState) == kTileState && HasAll(d7, kAmxTile) &&
       RequestTiles()) {
     if (HasAll(d7, kAmxInt8)) bits |= kIsaAmxInt8;
-    if (HasAll(d7, kAmxBf16) && HasAll(Leaf7Sub1Eax(), bit_AVX512BF16)) bits |= kIsaAmxBf16;
+    if (HasAll(d7, kAmxBf16) && (bits & kIsaAvx512Bf16) != 0) bits |= kIsaAmxBf16;
   }
   return bits;
 }
@@ -99,8 +103,8 @@ Result<uint32_t> SelectIsa(uint32_t detected, std::string_view limit) {
   if (limit.empty()) return detected;
   for (const NamedBits& known : kLimits) {
     if (known.name != limit) continue;
-    // "amx" is there when either of its two kinds is.
-    const uint32_t needed = limit == "amx" ? known.bits & ~kIsaAmxBf16 : known.bits;
+    // "amx" is there when either of its two kinds is, and needs no AVX512_BF16.
+    const uint32_t needed = limit == "amx" ? kVnni | kIsaAmxInt8 : known.bits;
     if ((detected & needed) != needed) {
       return Err(ErrorCode::kUnsupported,
                  "instruction set '{}' is above this machine, which has {}", limit,
@@ -109,7 +113,8 @@ Result<uint32_t> SelectIsa(uint32_t detected, std::string_view limit) {
     return detected & known.bits;
   }
   return Err(ErrorCode::kInvalidArgument,
-             "unknown instruction set '{}', expected reference, avx2, avx512, avx512_vnni or amx",
+             "unknown instruction set '{}', expected reference, avx2, avx512, avx512_vnni, "
+             "avx512_bf16 or amx",
              limit);
 }
 

@@ -13,6 +13,7 @@ enum IsaBits : uint32_t {
   kIsaAvx512Vnni = 1u << 2,
   kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
   kIsaAmxBf16 = 1u << 4,  // AVX512_BF16 too
+  kIsaAvx512Bf16 = 1u << 5,
 };
 
 }  // namespace octet

@@ -16,9 +16,13 @@ TEST(SelectIsa, CutsToTheLimitAndWhatIsBelowIt) {
   EXPECT_EQ(SelectIsa(kVnniMachine, "reference").value(), 0u);
   EXPECT_EQ(SelectIsa(kVnniMachine, "avx2").value(), static_cast<uint32_t>(kIsaAvx2));
   EXPECT_EQ(SelectIsa(kVnniMachine, "avx512").value(), kIsaAvx2 | kIsaAvx512);
-  const uint32_t all = kVnniMachine | kIsaAmxInt8 | kIsaAmxBf16;
+  const uint32_t all = kVnniMachine | kIsaAvx512Bf16 | kIsaAmxInt8 | kIsaAmxBf16;
   EXPECT_EQ(SelectIsa(all, "amx").value(), all);
   EXPECT_EQ(SelectIsa(all, "avx512_vnni").value(), kVnniMachine);
+  EXPECT_EQ(SelectIsa(all, "avx512_bf16").value(), kVnniMachine | kIsaAvx512Bf16);
+  // Tiles do not need it: a hypervisor may hide it.
+  EXPECT_EQ(SelectIsa(kVnniMachine | kIsaAmxInt8, "amx").value(), kVnniMachine | kIsaAmxInt8);
+  EXPECT_FALSE(SelectIsa(kVnniMachine, "avx512_bf16"));
 }
 
 TEST(SelectIsa, RefusesWhatTheMachineLacksAndUnknownNames) {
@@ -42,7 +46,10 @@ TEST(DetectIsa, IsStableAndItsBitsImplyTheOnesBelow) {
   if (bits & (kIsaAmxInt8 | kIsaAmxBf16)) {
     EXPECT_TRUE(bits & kIsaAvx512Vnni);
   }
-  if (bits & kIsaAvx512Vnni) {
+  if (bits & kIsaAmxBf16) {
+    EXPECT_TRUE(bits & kIsaAvx512Bf16);
+  }
+  if (bits & (kIsaAvx512Vnni | kIsaAvx512Bf16)) {
     EXPECT_TRUE(bits & kIsaAvx512);
   }
   if (bits & kIsaAvx512) {

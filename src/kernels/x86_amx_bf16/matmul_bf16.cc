@@ -1,8 +1,8 @@
 // BF16 weights on bf16 tiles. Each output is one chain of tile products over k in order, in a tile
 // or stored and loaded again between steps of 256 (which is exact), so its bits depend neither on
 // how many tokens share a tile nor on the layout the weights came from.
-#include "kernels/x86_amx_bf16/transpose.h"
 #include "kernels/x86_amx_int8/tiles.h"
+#include "kernels/x86_avx512/transpose.h"
 
 namespace octet {
 namespace {

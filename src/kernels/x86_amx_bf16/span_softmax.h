@@ -5,8 +5,8 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
-#include "kernels/x86_amx_bf16/exp2.h"
 #include "kernels/x86_amx_bf16/kv_rows.h"
+#include "kernels/x86_avx512/exp2.h"
 
 namespace octet {
 namespace {

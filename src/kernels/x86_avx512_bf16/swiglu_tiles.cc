@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
-#include "kernels/x86_amx_bf16/exp2.h"
-#include "kernels/x86_amx_bf16/interleave.h"
-#include "kernels/x86_amx_bf16/transpose.h"
+#include "kernels/x86_avx512/exp2.h"
+#include "kernels/x86_avx512/transpose.h"
+#include "kernels/x86_avx512_bf16/interleave.h"
 
 namespace octet {
 namespace {
@@ -152,14 +152,13 @@ void SwiGluGradTiles(const SwiGluGradTilesArgs& args) {
 
 }  // namespace
 
-#define OCTET_SWIGLU_TILES(op_id, member, function)                              \
-  {                                                                              \
-    .name = "x86_amx_bf16/" #member, .op = KernelOp::op_id,                      \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16, .speed = 40, \
-    .member = function                                                           \
+#define OCTET_SWIGLU_TILES(op_id, member, function)                                                \
+  {                                                                                                \
+    .name = "x86_avx512_bf16/" #member, .op = KernelOp::op_id, .isa = kIsaAvx512 | kIsaAvx512Bf16, \
+    .speed = 35, .member = function                                                                \
   }
 
-OCTET_KERNELS(x86_amx_bf16_swiglu_tiles) = {
+OCTET_KERNELS(x86_avx512_bf16_swiglu_tiles) = {
     OCTET_SWIGLU_TILES(kSwiGluTiles, swiglu_tiles, SwiGluTiles),
     OCTET_SWIGLU_TILES(kSwiGluGradTiles, swiglu_grad_tiles, SwiGluGradTiles),
     {},

@@ -1,4 +1,4 @@
-// 16 × 16 words transposed: what makes one form of an AMX operand the other.
+// 16 × 16 words transposed: what makes one form of an operand of tile products the other.
 #pragma once
 
 #include <immintrin.h>

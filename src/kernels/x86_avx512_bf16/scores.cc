@@ -3,13 +3,14 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
-#include "kernels/x86_amx_bf16/interleave.h"
-#include "kernels/x86_amx_bf16/span_softmax.h"
-#include "kernels/x86_amx_bf16/transpose.h"
+#include "kernels/x86_avx512/exp2.h"
+#include "kernels/x86_avx512/transpose.h"
+#include "kernels/x86_avx512_bf16/interleave.h"
 
 namespace octet {
 namespace {
 
+constexpr float kLowest = -3.402823466e+38f;
 constexpr int64_t kLanes = 16, kBlockTiles = kScoreSide / kTileDepth;
 
 __mmask16 FirstLanes(int64_t n) {
@@ -191,14 +192,13 @@ void Turn(const TurnArgs& args) {
 
 }  // namespace
 
-#define OCTET_SCORES(op_id, member, function)                                    \
-  {                                                                              \
-    .name = "x86_amx_bf16/" #member, .op = KernelOp::op_id,                      \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16, .speed = 40, \
-    .member = function                                                           \
+#define OCTET_SCORES(op_id, member, function)                                                      \
+  {                                                                                                \
+    .name = "x86_avx512_bf16/" #member, .op = KernelOp::op_id, .isa = kIsaAvx512 | kIsaAvx512Bf16, \
+    .speed = 35, .member = function                                                                \
   }
 
-OCTET_KERNELS(x86_amx_bf16_scores) = {
+OCTET_KERNELS(x86_avx512_bf16_scores) = {
     OCTET_SCORES(kScoreSoftmax, score_softmax, ScoreSoftmax),
     OCTET_SCORES(kScoreGrad, score_grad, ScoreGrad),
     OCTET_SCORES(kTurn, turn, Turn),

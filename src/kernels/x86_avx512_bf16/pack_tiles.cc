@@ -3,8 +3,8 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
-#include "kernels/x86_amx_bf16/interleave.h"
-#include "kernels/x86_amx_bf16/transpose.h"
+#include "kernels/x86_avx512/transpose.h"
+#include "kernels/x86_avx512_bf16/interleave.h"
 
 namespace octet {
 namespace {
@@ -157,16 +157,16 @@ void RoundRows(const RoundRowsArgs& args) {
 
 }  // namespace
 
-OCTET_KERNELS(x86_amx_bf16_pack_tiles) = {
-    {.name = "x86_amx_bf16/pack_tiles",
+OCTET_KERNELS(x86_avx512_bf16_pack_tiles) = {
+    {.name = "x86_avx512_bf16/pack_tiles",
      .op = KernelOp::kPackTiles,
-     .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16,
-     .speed = 40,
+     .isa = kIsaAvx512 | kIsaAvx512Bf16,
+     .speed = 35,
      .pack_tiles = PackTiles},
-    {.name = "x86_amx_bf16/round_rows",
+    {.name = "x86_avx512_bf16/round_rows",
      .op = KernelOp::kRoundRows,
-     .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16,
-     .speed = 40,
+     .isa = kIsaAvx512 | kIsaAvx512Bf16,
+     .speed = 35,
      .round_rows = RoundRows},
     {},
 };

@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
-#include "kernels/x86_amx_bf16/interleave.h"
-#include "kernels/x86_amx_bf16/transpose.h"
 #include "kernels/x86_avx512/exp.h"
+#include "kernels/x86_avx512/transpose.h"
+#include "kernels/x86_avx512_bf16/interleave.h"
 
 namespace octet {
 namespace {
@@ -100,14 +100,13 @@ void TargetTiles(const TargetTilesArgs& args) {
 
 }  // namespace
 
-#define OCTET_TARGET_TILES(op_id, member, function)                              \
-  {                                                                              \
-    .name = "x86_amx_bf16/" #member, .op = KernelOp::op_id,                      \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8 | kIsaAmxBf16, .speed = 40, \
-    .member = function                                                           \
+#define OCTET_TARGET_TILES(op_id, member, function)                                                \
+  {                                                                                                \
+    .name = "x86_avx512_bf16/" #member, .op = KernelOp::op_id, .isa = kIsaAvx512 | kIsaAvx512Bf16, \
+    .speed = 35, .member = function                                                                \
   }
 
-OCTET_KERNELS(x86_amx_bf16_target_tiles) = {
+OCTET_KERNELS(x86_avx512_bf16_target_tiles) = {
     OCTET_TARGET_TILES(kLogSum, log_sum, LogSum),
     OCTET_TARGET_TILES(kTargetTiles, target_tiles, TargetTiles),
     {},
