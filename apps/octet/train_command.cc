@@ -290,7 +290,8 @@ void AddRunFlags(CLI::App& command, TrainFlags& flags) {
   command.add_option("--sample-tokens", o.sample_tokens, "Length of a sample")->group(group);
   command
       .add_option("--precision", o.precision,
-                  "f32, or bf16 with float sums (default: bf16 where the machine has AMX)")
+                  "f32, or bf16 with float sums (default: bf16 where the machine has AMX or "
+                  "AVX512_BF16)")
       ->group(group);
   command.add_flag("--recompute", o.recompute, "Less memory, a third more work")->group(group);
   command.add_option("-t,--threads", o.threads, "Threads (default: one a core)")->group(group);

@@ -97,8 +97,8 @@ struct TrainOptions {
   /// Decay of an average of the weights, which each checkpoint holds as a model of its own in its
   /// folder "average"; 0: none.
   double average = 0;
-  /// Of linear maps and their gradients: f32, or bf16 with float sums (needs AMX). Empty: bf16
-  /// where the machine has it.
+  /// Of linear maps and their gradients: f32, or bf16 with float sums (needs AMX or AVX512_BF16).
+  /// Empty: bf16 where the machine has it.
   std::string precision;
   bool recompute = false;  // keep less of the forward pass, compute it again
   uint64_t seed = 1;
@@ -142,9 +142,9 @@ struct TrainUpdate {
   bool skipped = false;  // gradients were not finite
   int64_t tokens = 0;
   double seconds = 0, tokens_per_s = 0;
-  /// Of the fastest this machine multiplies and adds in the run's precision (AMX bf16 tiles or
-  /// float32 vectors, in registers, all threads; measured now and then): the operations that the
-  /// model needs, forward and back, recomputation not counted.
+  /// Of the fastest this machine multiplies and adds in the run's precision (AMX bf16 tiles,
+  /// bf16 dot products or float32 vectors, in registers, all threads; measured now and then): the
+  /// operations that the model needs, forward and back, recomputation not counted.
   double peak_share = 0;
   std::vector<HeldOutLoss> held_out;
   std::vector<TrainSample> samples;

@@ -57,7 +57,7 @@ Result<GuardAction> ParseGuard(const std::string& name) {
 }
 
 Result<Precision> ParsePrecision(const std::string& name, const KernelTable& kernels) {
-  const bool tiles = (kernels.tile_product->isa & kIsaAmxBf16) != 0;
+  const bool tiles = (kernels.tile_product->isa & (kIsaAmxBf16 | kIsaAvx512Bf16)) != 0;
   if (name.empty()) return tiles ? Precision::kBf16 : Precision::kFloat32;
   if (name == "f32") return Precision::kFloat32;
   if (name != "bf16") {
@@ -65,10 +65,16 @@ Result<Precision> ParsePrecision(const std::string& name, const KernelTable& ker
   }
   if (!tiles) {
     return Err(ErrorCode::kInvalidArgument,
-               "precision bf16 needs AMX bf16 tiles, which this machine (or OCTET_ISA) does not "
-               "give; leave precision out, or choose f32");
+               "precision bf16 needs AMX bf16 tiles or AVX512_BF16, which this machine (or "
+               "OCTET_ISA) does not give; leave precision out, or choose f32");
   }
   return Precision::kBf16;
+}
+
+/// What a run's speed is a share of.
+Peak PeakOf(Precision precision, const KernelTable& kernels) {
+  if (precision == Precision::kFloat32) return Peak::kFmaF32;
+  return (kernels.tile_product->isa & kIsaAmxBf16) != 0 ? Peak::kAmxBf16 : Peak::kDotBf16;
 }
 
 Result<AdapterFormat> ParseAdapterFormat(const std::string& name) {
@@ -422,9 +428,7 @@ Result<TrainReport> RunTraining(const TrainOptions& options,
   OCTET_ASSIGN(TrainerOptions trainer_options, TrainerOptionsOf(options, objective, kernels));
   OCTET_ASSIGN(
       PeakWatch peak,
-      PeakWatch::Create(
-          kernels, trainer_options.precision == Precision::kBf16 ? Peak::kAmxBf16 : Peak::kFmaF32,
-          options.threads));
+      PeakWatch::Create(kernels, PeakOf(trainer_options.precision, kernels), options.threads));
   trainer_options.identity = IdentityOf(options, mixture, config);
   if (options.lora_rank == 0) {
     OCTET_ASSIGN(const ChatFormat chat_format,

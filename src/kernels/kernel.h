@@ -332,9 +332,8 @@ struct PackTilesArgs {
 constexpr int64_t kTileOutputs = 16, kTileDepth = 32, kTileValues = 512;
 
 /// c[M, N] = a · bᵀ, or from + a · bᵀ. Every element is one chain over the depth: it starts at 0
-/// (or at from), and takes 32 terms at a time as the instruction tdpbf16ps does: even and odd ones
-/// each a chain of fmas from 0, their sum added. Subnormal sums are 0. So its bits depend on
-/// nothing else.
+/// (or at from), and takes its terms in the order of KernelDescriptor::tile_sums. So its bits
+/// depend on nothing else; they differ between the orders as roundings of float sums do.
 struct TileProductArgs {
   const uint16_t* a;  // ceil(rows / 16) panels of rows
   const uint16_t* b;  // ceil(cols / 16) panels of pairs
@@ -349,6 +348,13 @@ struct TileProductArgs {
   // Where not null: tiles of the depth from b_tiles on; panels as b's.
   const uint16_t* b_more;
   int64_t b_tiles;
+};
+
+/// How a tile product adds its terms. Subnormal sums are 0.
+enum class TileSums : uint8_t {
+  kTiles,  // 32 at a time, as tdpbf16ps: even and odd ones each a chain of fmas from 0, their sum
+           // added
+  kPairs,  // two at a time, as vdpbf16ps: an fma for the odd one, then one for the even one
 };
 
 /// One step of AdamW, each operation rounded by itself, in this order: g = grad · grad_scale;
@@ -452,10 +458,18 @@ struct QuantizeArgs {
   int64_t out_stride;
 };
 
-/// A kind of arithmetic at its fastest: what the speed of kernels is a share of. The loads of the
-/// last two come from the first-level cache, one a product, as 2 × 2 blocks of tiles need them.
-enum class Peak : uint8_t { kFmaF32, kDotInt8, kAmxInt8, kAmxBf16, kAmxInt8Loads, kAmxBf16Loads };
-constexpr int kPeakCount = 6;
+/// A kind of arithmetic at its fastest: what the speed of kernels is a share of. The loads of
+/// kAmx…Loads come from the first-level cache, one a product, as 2 × 2 blocks of tiles need them.
+enum class Peak : uint8_t {
+  kFmaF32,
+  kDotInt8,
+  kAmxInt8,
+  kAmxBf16,
+  kAmxInt8Loads,
+  kAmxBf16Loads,
+  kDotBf16
+};
+constexpr int kPeakCount = 7;
 
 /// Does nothing but `rounds` rounds of one instruction, KernelDescriptor::peak_ops operations each.
 struct PeakArgs {
@@ -511,6 +525,7 @@ struct KernelDescriptor {
   void (*target_row)(const TargetRowArgs&);
   void (*pack_tiles)(const PackTilesArgs&);
   void (*tile_product)(const TileProductArgs&);
+  TileSums tile_sums;  // the reference has both
   void (*score_softmax)(const ScoreSoftmaxArgs&);
   void (*score_grad)(const ScoreGradArgs&);
   void (*turn)(const TurnArgs&);

@@ -27,6 +27,9 @@ TEST(PeakKernels, AreThereForWhatTheMachineHas) {
   if ((DetectIsa() & kIsaAvx2) != 0) {
     EXPECT_NE(peak(Peak::kFmaF32), nullptr);
   }
+  if ((DetectIsa() & kIsaAvx512Bf16) != 0) {
+    EXPECT_NE(peak(Peak::kDotBf16), nullptr);
+  }
   if ((DetectIsa() & kIsaAmxBf16) != 0) {
     EXPECT_NE(peak(Peak::kAmxBf16), nullptr);
     EXPECT_NE(peak(Peak::kAmxBf16Loads), nullptr);

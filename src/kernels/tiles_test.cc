@@ -173,9 +173,17 @@ std::vector<Shape> Shapes() {
           {64, 48, 1100}, {5, 70, 600}, {270, 64, 64}};
 }
 
-TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
-  const KernelDescriptor& reference = *SelectKernels(0).tile_product;
+/// The reference of the same order of sums.
+const KernelDescriptor& ReferenceProduct(TileSums sums) {
   for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kTileProduct)) {
+    if (kernel->isa == 0 && kernel->tile_sums == sums) return *kernel;
+  }
+  return *SelectKernels(0).tile_product;
+}
+
+TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
+  for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kTileProduct)) {
+    const KernelDescriptor& reference = ReferenceProduct(kernel->tile_sums);
     for (const Shape& s : Shapes()) {
       for (const bool add : {false, true}) {
         const auto want = Multiply(reference, s, {.add = add});
@@ -193,23 +201,28 @@ TEST(TileProduct, EqualsTheReferenceBitForBitAndWritesOnlyItsOutputs) {
   }
 }
 
-TEST(TileProduct, IsCloseToExactArithmetic) {
-  const KernelDescriptor& kernel = *SelectKernels(DetectIsa()).tile_product;
-  for (const Shape& s : Shapes()) {
-    const Operands o(s);
-    const std::vector<float> c = Multiply(kernel, s, {});
-    for (int64_t i = 0; i < s.rows; ++i) {
-      for (int64_t j = 0; j < s.cols; ++j) {
-        double sum = 0, magnitude = 0;
-        for (int64_t k = 0; k < s.depth; ++k) {
-          const double product = static_cast<double>(o.a[i * s.depth + k]) * o.b[j * s.depth + k];
-          sum += product;
-          magnitude += std::abs(product);
-        }
-        // Both operands are rounded to 8 bits, half a unit each, and each addition once.
-        const double limit = (2.01 * 0x1p-9 + static_cast<double>(s.depth) * 0x1p-24) * magnitude;
-        ASSERT_NEAR(c[i * StrideOf(s) + j], sum, limit);
+void ExpectCloseToExact(const Shape& s, const std::vector<float>& c) {
+  const Operands o(s);
+  for (int64_t i = 0; i < s.rows; ++i) {
+    for (int64_t j = 0; j < s.cols; ++j) {
+      double sum = 0, magnitude = 0;
+      for (int64_t k = 0; k < s.depth; ++k) {
+        const double product = static_cast<double>(o.a[i * s.depth + k]) * o.b[j * s.depth + k];
+        sum += product;
+        magnitude += std::abs(product);
       }
+      // Both operands are rounded to 8 bits, half a unit each, and each addition once.
+      const double limit = (2.01 * 0x1p-9 + static_cast<double>(s.depth) * 0x1p-24) * magnitude;
+      ASSERT_NEAR(c[i * StrideOf(s) + j], sum, limit);
+    }
+  }
+}
+
+TEST(TileProduct, IsCloseToExactArithmetic) {
+  for (const KernelDescriptor* kernel : KernelsOf(KernelOp::kTileProduct)) {
+    for (const Shape& s : Shapes()) {
+      SCOPED_TRACE(kernel->name);
+      ExpectCloseToExact(s, Multiply(*kernel, s, {}));
     }
   }
 }

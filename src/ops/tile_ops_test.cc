@@ -38,11 +38,24 @@ struct Variant {
   Arithmetic arithmetic;
 };
 
+/// The kernels of `isa`, whose products add up in the order of this machine's fastest: it is the
+/// reference's choice alone that could be another.
+KernelTable Kernels(uint32_t isa) {
+  KernelTable table = SelectKernels(isa);
+  const TileSums sums = SelectKernels(DetectIsa()).tile_product->tile_sums;
+  for (const KernelDescriptor* kernel : AllKernels()) {
+    if (kernel->op == KernelOp::kTileProduct && kernel->isa == 0 && kernel->tile_sums == sums &&
+        table.tile_product->tile_sums != sums)
+      table.tile_product = kernel;
+  }
+  return table;
+}
+
 /// A context and what it refers to.
 struct Runner {
   explicit Runner(const Variant& setup)
       : pool(setup.threads),
-        kernels(SelectKernels(setup.isa)),
+        kernels(Kernels(setup.isa)),
         context{pool, kernels, arena, setup.arithmetic} {}
   ThreadPool pool;
   KernelTable kernels;

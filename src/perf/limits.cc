@@ -121,7 +121,8 @@ const char* PeakName(Peak peak) {
                                               "AMX int8, registers",
                                               "AMX bf16, registers",
                                               "AMX int8, 2x2 tiles loaded from level 1",
-                                              "AMX bf16, 2x2 tiles loaded from level 1"};
+                                              "AMX bf16, 2x2 tiles loaded from level 1",
+                                              "bf16 dot"};
   return kNames[static_cast<size_t>(peak)];
 }
 

@@ -1,4 +1,4 @@
-// The oracle of bf16 tile products: packing and the instruction's order of sums, spelled out.
+// The oracle of bf16 tile products: packing and the instructions' orders of sums, spelled out.
 #include <cmath>
 #include <limits>
 
@@ -29,6 +29,26 @@ void PackTiles(const PackTilesArgs& args) {
   }
 }
 
+/// 32 terms more. `b` is in pairs, `j` one of its outputs.
+float AddAsTile(float sum, const uint16_t* a, int64_t i, const uint16_t* b, int64_t j) {
+  float halves[2] = {0, 0};
+  for (int64_t k = 0; k < kTileDepth; ++k) {
+    const float x = Widened(a[PlaceInTile(i, k, false)]), y = Widened(b[PlaceInTile(j, k, true)]);
+    halves[k % 2] = Flush(std::fma(x, y, halves[k % 2]));
+  }
+  return Flush(sum + Flush(halves[0] + halves[1]));
+}
+float AddAsPairs(float sum, const uint16_t* a, int64_t i, const uint16_t* b, int64_t j) {
+  for (int64_t pair = 0; pair < kTileDepth; pair += 2) {
+    for (const int64_t k : {pair + 1, pair}) {
+      const float x = Widened(a[PlaceInTile(i, k, false)]), y = Widened(b[PlaceInTile(j, k, true)]);
+      sum = Flush(std::fma(x, y, Flush(sum)));
+    }
+  }
+  return sum;
+}
+
+template <float (*kAdd)(float, const uint16_t*, int64_t, const uint16_t*, int64_t)>
 void TileProduct(const TileProductArgs& args) {
   for (int64_t i = 0; i < args.rows; ++i) {
     const uint16_t* a = args.a + i / kTileOutputs * args.a_panel_tiles * kTileValues;
@@ -40,13 +60,7 @@ void TileProduct(const TileProductArgs& args) {
         const bool more = args.b_more != nullptr && t >= args.b_tiles;
         const uint16_t* b =
             (more ? args.b_more : args.b) + (b_panel + (more ? t - args.b_tiles : t)) * kTileValues;
-        float halves[2] = {0, 0};
-        for (int64_t k = 0; k < kTileDepth; ++k) {
-          const float x = Widened(a[t * kTileValues + PlaceInTile(i % kTileOutputs, k, false)]);
-          const float y = Widened(b[PlaceInTile(j % kTileOutputs, k, true)]);
-          halves[k % 2] = Flush(std::fma(x, y, halves[k % 2]));
-        }
-        sum = Flush(sum + Flush(halves[0] + halves[1]));
+        sum = kAdd(sum, a + t * kTileValues, i % kTileOutputs, b, j % kTileOutputs);
       }
       c = sum;
     }
@@ -65,7 +79,13 @@ void RoundRows(const RoundRowsArgs& args) {
 OCTET_KERNELS(reference_tiles) = {
     {.name = "reference/pack_tiles", .op = KernelOp::kPackTiles, .pack_tiles = PackTiles},
     {.name = "reference/round_rows", .op = KernelOp::kRoundRows, .round_rows = RoundRows},
-    {.name = "reference/tile_product", .op = KernelOp::kTileProduct, .tile_product = TileProduct},
+    {.name = "reference/tile_product",
+     .op = KernelOp::kTileProduct,
+     .tile_product = TileProduct<AddAsTile>},
+    {.name = "reference/tile_product.pairs",
+     .op = KernelOp::kTileProduct,
+     .tile_product = TileProduct<AddAsPairs>,
+     .tile_sums = TileSums::kPairs},
     {},
 };
 
