@@ -1,5 +1,5 @@
 // Q2_K panels times int8 activations: groups of 16 values, 4-bit scales and minima.
-#include "kernels/x86_avx512_vnni/panel.h"
+#include "kernels/x86_avx512_vnni/many.h"
 
 namespace octet {
 namespace {
@@ -8,26 +8,11 @@ struct Q2_K {
   static constexpr int kMainBytes = 1280, kTailBytes = 64, kGroup = 4;
   static constexpr Activations kActivations = Activations::kInt8;
 
-  /// Σ min · (sum of the group's activation codes) of token t. A scale word holds groups 4i … 4i +
-  /// 3, its even and odd bytes are pairs of int16: groups (0,2) and (1,3).
-  template <int N>
-  static __m512i MinSum(const __m512i* words, const StepX<N>& x, int t) {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,  //
-                                           0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-    alignas(32) int32_t pairs[8];
-    _mm256_store_si256(
-        reinterpret_cast<__m256i*>(pairs),
-        _mm256_shuffle_epi8(_mm256_load_si256(reinterpret_cast<const __m256i*>(x.block[t].sum16)),
-                            order));
-    const __m512i nibble = _mm512_set1_epi32(0x000f000f);
-    __m512i sum = _mm512_setzero_si512();
-    for (int i = 0; i < 4; ++i) {
-      const __m512i even = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), nibble);
-      const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(words[i], 12), nibble);
-      sum = _mm512_dpwssd_epi32(sum, even, _mm512_set1_epi32(pairs[2 * i]));
-      sum = _mm512_dpwssd_epi32(sum, odd, _mm512_set1_epi32(pairs[2 * i + 1]));
-    }
-    return sum;
+  /// Minima of groups 2 · pair and 2 · pair + 1. A scale word holds groups 4i … 4i + 3.
+  static __m512i MinPair(const __m512i* words, int pair) {
+    const __m512i minima =
+        _mm512_and_si512(_mm512_srli_epi16(words[pair / 2], 4), _mm512_set1_epi8(0x0f));
+    return BytePair(minima, pair % 2);
   }
 
   template <int N, bool kAhead>
@@ -63,11 +48,50 @@ struct Q2_K {
       }
     }
     const __m512 d = LoadHalves(tail), dmin = LoadHalves(tail + 32);
+    __m512i mins[8];
+    for (int pair = 0; pair < 8; ++pair) mins[pair] = MinPair(words, pair);
     for (int t = 0; t < N; ++t) {
       const __m512 v = _mm512_mul_ps(d, _mm512_cvtepi32_ps(isum[t]));
-      const __m512 least = _mm512_cvtepi32_ps(MinSum(words, x, t));
+      const __m512 least =
+          _mm512_cvtepi32_ps(PairSum<8>(mins, x.block[t].sum16, _mm512_setzero_si512()));
       acc[t] = _mm512_fmadd_ps(_mm512_fnmadd_ps(dmin, least, v), x.Scale(t), acc[t]);
     }
+  }
+
+  // A scale times a code is at most 45.
+  static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 8, kBias = 0;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr bool kScaled = false;
+
+  template <bool kAhead>
+  static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
+    const __m512i crumb = _mm512_set1_epi8(3), nibble = _mm512_set1_epi8(0x0f);
+    __m512i words[4];
+    for (int i = 0; i < 4; ++i) words[i] = LoadWord<kAhead>(main, 16 + i);
+    for (int pair = 0; pair < 8; ++pair) unit->min_pair[pair] = MinPair(words, pair);
+    unit->d = LoadHalves(tail);
+    unit->dmin = LoadHalves(tail + 32);
+#pragma GCC unroll 8
+    for (int run = 0; run < 8; ++run) {
+      for (int g = 0; g < 8; ++g) {
+        const int group = 2 * run + g / 4;
+        const __m512i word = LoadWord<kAhead>(main, 8 * (run / 4) + g);
+        const __m512i code =
+            _mm512_and_si512(_mm512_srli_epi16(word, static_cast<unsigned>(2 * (run % 4))), crumb);
+        const __m512i scale = UnsignedByte(_mm512_and_si512(words[group / 4], nibble), group % 4);
+        unit->code[8 * run + g] = ScaledBytes(code, BothHalves(scale), 0, 0);
+      }
+    }
+  }
+
+  template <bool kAhead>
+  static __m512i Code(const Unit& unit, int g, int j, int w) {
+    return unit.code[8 * (g + j) + w];
+  }
+
+  template <int N, bool kAhead>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
+    ScaledTile<Q2_K, N, false>(unit, x, acc);
   }
 };
 

@@ -1,5 +1,5 @@
 // Q4_K and Q5_K panels times int8 activations: groups of 32 values, 6-bit scales and minima.
-#include "kernels/x86_avx512_vnni/panel.h"
+#include "kernels/x86_avx512_vnni/many.h"
 
 namespace octet {
 namespace {
@@ -31,38 +31,31 @@ GroupScales UnpackScales(const std::byte* main, int word) {
           {_mm512_and_si512(z1, six), second(_mm512_srli_epi32(z2, 4), z1)}};
 }
 
-/// Σ min · (sum of the group's activation codes) of token t. `mins` are pairs of int16: groups
-/// (0,2) (1,3) (4,6) (5,7).
-template <int N>
-__m512i MinSum(const __m512i* mins, const StepX<N>& x, int t) {
-  // Eight int16 in the order of the pairs.
-  const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-  const __m128i sums = _mm_load_si128(reinterpret_cast<const __m128i*>(x.block[t].sum32));
-  alignas(16) int32_t pairs[4];
-  _mm_store_si128(reinterpret_cast<__m128i*>(pairs), _mm_shuffle_epi8(sums, order));
-  __m512i sum = _mm512_setzero_si512();
-  for (int i = 0; i < 4; ++i) {
-    sum = _mm512_dpwssd_epi32(sum, mins[i], _mm512_set1_epi32(pairs[i]));
-  }
-  return sum;
-}
-
 /// acc[t] += scale · (d · isum − dmin · imin), rounded as quant/integer_dot.h says.
 template <int N>
 void AddStep(const std::byte* tail, const GroupScales& scales, const __m512i* isum,
              const StepX<N>& x, __m512* acc) {
-  const __m512i even = _mm512_set1_epi32(0x00ff00ff);
   __m512i mins[4];
-  for (int half = 0; half < 2; ++half) {
-    mins[2 * half] = _mm512_and_si512(scales.mins[half], even);
-    mins[2 * half + 1] = _mm512_and_si512(_mm512_srli_epi32(scales.mins[half], 8), even);
-  }
+  for (int pair = 0; pair < 4; ++pair) mins[pair] = BytePair(scales.mins[pair / 2], pair % 2);
   const __m512 d = LoadHalves(tail), dmin = LoadHalves(tail + 32);
   for (int t = 0; t < N; ++t) {
     const __m512 v = _mm512_mul_ps(d, _mm512_cvtepi32_ps(isum[t]));
-    const __m512 least = _mm512_cvtepi32_ps(MinSum(mins, x, t));
+    const __m512 least =
+        _mm512_cvtepi32_ps(PairSum<4>(mins, x.block[t].sum32, _mm512_setzero_si512()));
     acc[t] = _mm512_fmadd_ps(_mm512_fnmadd_ps(dmin, least, v), x.Scale(t), acc[t]);
   }
+}
+
+/// What a step's tokens share.
+template <bool kAhead>
+void PrepareScales(const std::byte* main, int word, const std::byte* tail, Unit* unit) {
+  const GroupScales scales = UnpackScales<kAhead>(main, word);
+  for (int g = 0; g < 8; ++g) unit->scale[g] = scales.Scale(g);
+  for (int pair = 0; pair < 4; ++pair)
+    unit->min_pair[pair] = BytePair(scales.mins[pair / 2], pair % 2);
+  unit->main = main;
+  unit->d = LoadHalves(tail);
+  unit->dmin = LoadHalves(tail + 32);
 }
 
 struct Q4_K {
@@ -97,6 +90,29 @@ struct Q4_K {
     }
     AddStep(tail, scales, isum, x, acc);
   }
+
+  static constexpr int kGroups = 8, kTogether = 2, kOffset = 0, kMinPairs = 4, kBias = 0;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr bool kScaled = true;
+
+  template <bool kAhead>
+  static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
+    PrepareScales<kAhead>(main, 32, tail, unit);
+  }
+
+  /// Straight from the panel: beside six tokens that costs nothing.
+  template <bool kAhead>
+  static __m512i Code(const Unit& unit, int g, int j, int w) {
+    const __m512i nibble = _mm512_set1_epi8(0x0f);
+    if (j == 0) return _mm512_and_si512(Load<kAhead>(unit.main, 4 * g + w), nibble);
+    const __m512i word = Load<false>(unit.main, 4 * g + w);
+    return _mm512_and_si512(_mm512_srli_epi16(word, 4), nibble);
+  }
+
+  template <int N, bool kAhead>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
+    ScaledTile<Q4_K, N, kAhead>(unit, x, acc);
+  }
 };
 
 struct Q5_K {
@@ -105,7 +121,7 @@ struct Q5_K {
 
   template <int N, bool kAhead>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
-    const __m512i low_mask = _mm512_set1_epi8(0x0f), fifth = _mm512_set1_epi8(0x10);
+    const __m512i low_mask = _mm512_set1_epi8(0x0f);
     const GroupScales scales = UnpackScales<kAhead>(main, 40);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
@@ -115,19 +131,11 @@ struct Q5_K {
       for (int t = 0; t < N; ++t) low[t] = high[t] = _mm512_setzero_si512();
       for (int g = 0; g < 8; ++g) {
         const __m512i word = Load<kAhead>(main, 8 * p + g);
-        // Bit b of a byte is the fifth bit of group b; moved to bit 4.
         const __m512i bits =
             p == 0 ? Load<kAhead>(main, 32 + g) : _mm512_load_si512(main + 64 * (32 + g));
-        const auto code = [&](__m512i nibbles, int group) {
-          const __m512i moved = group < 4
-                                    ? _mm512_slli_epi16(bits, static_cast<unsigned>(4 - group))
-                                    : _mm512_srli_epi16(bits, static_cast<unsigned>(group - 4));
-          // nibbles | (moved & fifth)
-          return _mm512_ternarylogic_epi32(nibbles, moved, fifth, 0xf8);
-        };
-        const __m512i low_codes = code(_mm512_and_si512(word, low_mask), 2 * p);
+        const __m512i low_codes = WithFifth(_mm512_and_si512(word, low_mask), bits, 2 * p);
         const __m512i high_codes =
-            code(_mm512_and_si512(_mm512_srli_epi16(word, 4), low_mask), 2 * p + 1);
+            WithFifth(_mm512_and_si512(_mm512_srli_epi16(word, 4), low_mask), bits, 2 * p + 1);
         for (int t = 0; t < N; ++t) {
           low[t] = _mm512_dpbusd_epi32(low[t], low_codes, x.Four(t, 64 * p + 4 * g));
           high[t] = _mm512_dpbusd_epi32(high[t], high_codes, x.Four(t, 64 * p + 32 + 4 * g));
@@ -140,6 +148,45 @@ struct Q5_K {
       }
     }
     AddStep(tail, scales, isum, x, acc);
+  }
+
+  static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 4, kBias = 0;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr bool kScaled = true;
+
+  template <bool kAhead>
+  static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
+    const __m512i nibble = _mm512_set1_epi8(0x0f);
+    PrepareScales<kAhead>(main, 40, tail, unit);
+    for (int w = 0; w < 8; ++w) {
+      const __m512i bits = Load<kAhead>(main, 32 + w);
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) {
+        const __m512i word = Load<kAhead>(main, 8 * p + w);
+        unit->code[16 * p + w] = WithFifth(_mm512_and_si512(word, nibble), bits, 2 * p);
+        unit->code[16 * p + 8 + w] =
+            WithFifth(_mm512_and_si512(_mm512_srli_epi16(word, 4), nibble), bits, 2 * p + 1);
+      }
+    }
+  }
+
+  template <bool kAhead>
+  static __m512i Code(const Unit& unit, int g, int j, int w) {
+    return unit.code[8 * (g + j) + w];
+  }
+
+  template <int N, bool kAhead>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
+    ScaledTile<Q5_K, N, false>(unit, x, acc);
+  }
+
+ private:
+  /// Bit `group` of a byte is its fifth bit; moved to bit 4.
+  static __m512i WithFifth(__m512i nibbles, __m512i bits, int group) {
+    const __m512i moved = group < 4 ? _mm512_slli_epi16(bits, static_cast<unsigned>(4 - group))
+                                    : _mm512_srli_epi16(bits, static_cast<unsigned>(group - 4));
+    // nibbles | (moved & fifth)
+    return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(0x10), 0xf8);
   }
 };
 

@@ -59,6 +59,30 @@ inline __m512i SignedByte(__m512i words, int j) {
   return _mm512_srai_epi32(_mm512_slli_epi32(words, 8 * static_cast<unsigned>(3 - j)), 24);
 }
 
+/// Bytes 2 · half and 2 · half + 1 of every lane, as a pair of int16.
+inline __m512i BytePair(__m512i bytes, int half) {
+  const __m512i order = half == 0 ? _mm512_set1_epi32(static_cast<int32_t>(0x80018000))
+                                  : _mm512_set1_epi32(static_cast<int32_t>(0x80038002));
+  const __m512i lanes =
+      _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x00040004, 0x00080008, 0x000c000c));
+  return _mm512_shuffle_epi8(bytes, _mm512_or_si512(order, lanes));
+}
+
+/// Two 16-bit sums of activations side by side, in every lane.
+inline __m512i SumPair(const int16_t* sums, int pair) {
+  int32_t both;
+  __builtin_memcpy(&both, sums + 2 * pair, sizeof(both));
+  return _mm512_set1_epi32(both);
+}
+
+/// Σ pair[i] · (sums 2i and 2i + 1), from `sum` on.
+template <int kPairs>
+inline __m512i PairSum(const __m512i* pair, const int16_t* sums, __m512i sum) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kPairs; ++i) sum = _mm512_dpwssd_epi32(sum, pair[i], SumPair(sums, i));
+  return sum;
+}
+
 /// start[t][g] = -offset · (sum of the 16 activation codes of group g), for codes that count from
 /// it.
 template <int N>
@@ -67,6 +91,17 @@ void OffsetStarts(const StepX<N>& x, int offset, int32_t (*start)[16]) {
     const __m512i sums = _mm512_cvtepi16_epi32(
         _mm256_load_si256(reinterpret_cast<const __m256i*>(x.block[t].sum16)));
     _mm512_store_si512(start[t], _mm512_mullo_epi32(sums, _mm512_set1_epi32(-offset)));
+  }
+}
+
+/// The same of groups of 32; kStride: of a token's starts.
+template <int N, int kStride>
+void OffsetStarts32(const StepX<N>& x, int offset, int32_t (*start)[kStride]) {
+  for (int t = 0; t < N; ++t) {
+    const __m256i sums =
+        _mm256_cvtepi16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(x.block[t].sum32)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(start[t]),
+                       _mm256_mullo_epi32(sums, _mm256_set1_epi32(-offset)));
   }
 }
 
@@ -190,11 +225,22 @@ void MatmulPanels(const MatmulArgs& args) {
 constexpr int64_t kTokenChunk = 256;       // tokens that share a repacked step
 constexpr int64_t kStepFloats = 4608 / 4;  // one step of any format
 
+/// Step s of the rows from `row` on, as a panel has it.
+template <class F>
+void RepackStep(const MatmulArgs& args, int64_t row, int64_t s, std::byte* step) {
+  constexpr int64_t kStepRowBytes = (F::kMainBytes + F::kTailBytes) / kPanelRows;
+  const std::byte* rows[kPanelRows];
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    rows[r] =
+        row + r < args.rows ? args.w + (row + r) * args.w_row_bytes + s * kStepRowBytes : nullptr;
+  }
+  args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
+}
+
 /// Layout::kRowMajor: each step is repacked into scratch, then serves all tokens. Same bits as
 /// packed; for one token the repacking takes longer than the products.
 template <class F>
 void MatmulRowMajor(const MatmulArgs& args) {
-  constexpr int64_t kStepRowBytes = (F::kMainBytes + F::kTailBytes) / kPanelRows;
   auto* step = reinterpret_cast<std::byte*>(args.scratch);
   auto* acc = reinterpret_cast<__m512*>(args.scratch + kStepFloats);
   const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
@@ -203,12 +249,7 @@ void MatmulRowMajor(const MatmulArgs& args) {
       const int64_t left = args.tokens - chunk, tokens = left < kTokenChunk ? left : kTokenChunk;
       for (int64_t t = 0; t < tokens; ++t) acc[t] = _mm512_setzero_ps();
       for (int64_t s = 0; s < steps; ++s) {
-        const std::byte* rows[kPanelRows];
-        for (int64_t r = 0; r < kPanelRows; ++r) {
-          rows[r] = row + r < args.rows ? args.w + (row + r) * args.w_row_bytes + s * kStepRowBytes
-                                        : nullptr;
-        }
-        args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
+        RepackStep<F>(args, row, s, step);
         ForTokenGroups<F>(tokens, [&]<int N, bool kFirst>(int64_t t) {
           const StepX<N> x{args.xq + s * args.xq_tokens + chunk + t};
           F::template Step<N, false>(step, step + F::kMainBytes, x, acc + t);
@@ -219,26 +260,5 @@ void MatmulRowMajor(const MatmulArgs& args) {
   }
 }
 
-constexpr int32_t kRowMajorScratch = kStepFloats + 16 * kTokenChunk;
-
 }  // namespace
 }  // namespace octet
-
-/// The two descriptors of a format: from packed panels, and from the file's rows.
-#define OCTET_VNNI_KERNELS(format_name, id, step)                                        \
-  {.name = "x86_avx512_vnni/matmul_" format_name ".panel16",                             \
-   .op = KernelOp::kMatmul,                                                              \
-   .isa = kIsaAvx512 | kIsaAvx512Vnni,                                                   \
-   .speed = 30,                                                                          \
-   .format = Format::id,                                                                 \
-   .layout = Layout::kPanel16,                                                           \
-   .arithmetic = Arithmetic::kFast,                                                      \
-   .activations = step::kActivations,                                                    \
-   .matmul = MatmulPanels<step>},                                                        \
-  {                                                                                      \
-    .name = "x86_avx512_vnni/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, \
-    .isa = kIsaAvx512 | kIsaAvx512Vnni, .speed = 30, .format = Format::id,               \
-    .layout = Layout::kRowMajor, .arithmetic = Arithmetic::kFast,                        \
-    .activations = step::kActivations, .scratch_floats = kRowMajorScratch,               \
-    .matmul = MatmulRowMajor<step>                                                       \
-  }
