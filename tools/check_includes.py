@@ -98,8 +98,8 @@ FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 KERNEL_STD = {"cstddef", "cstdint", "cmath", "cstring", "cfloat", "climits", "immintrin.h", "math.h", "string.h"}
 KERNEL_OWN = ("kernels/kernel.h", "cpu/isa.h", "base/f16.h", "quant/")
 # A folder whose compiler flags include all of another's (cmake/OctetModules.cmake) may share its headers.
-ISA_BUILDS_ON = {"x86_avx512": "x86_avx2", "x86_avx512_vnni": "x86_avx512", "x86_avx512_bf16": "x86_avx512",
-                 "x86_amx_int8": "x86_avx512_vnni", "x86_amx_bf16": "x86_amx_int8"}
+ISA_BUILDS_ON = {"x86_avx512": ["x86_avx2"], "x86_avx512_vnni": ["x86_avx512"], "x86_avx512_bf16": ["x86_avx512"],
+                 "x86_amx_int8": ["x86_avx512_vnni"], "x86_amx_bf16": ["x86_amx_int8", "x86_avx512_bf16"]}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 SOURCES = {".cc", ".h", ".c", ".inc", ".def"}
@@ -110,6 +110,11 @@ def room_of(path):
     parts = path.parts
     is_test = path.stem.endswith("_test") or path.stem.endswith("_testing")
     return (parts[1] if parts[0] == "src" else parts[0]), is_test
+
+
+def builds_on(isa, header):
+    """Whether `header` is of a folder that `isa` builds on."""
+    return any(header.startswith(f"kernels/{other}/") or builds_on(other, header) for other in ISA_BUILDS_ON.get(isa, []))
 
 
 def breach(root, path, header, angled):
@@ -147,10 +152,8 @@ def breach(root, path, header, angled):
         return None
     if in_isa_folder:
         same_folder = pathlib.PurePath(header).parent == path.parent.relative_to("src")
-        builds_on, isa = False, ISA_BUILDS_ON.get(path.parent.name)
-        while isa is not None and not builds_on:
-            builds_on, isa = header.startswith(f"kernels/{isa}/"), ISA_BUILDS_ON.get(isa)
-        fits = same_folder or builds_on or header.startswith(KERNEL_OWN) or header.startswith("kernels/reference/")
+        shared = same_folder or builds_on(path.parent.name, header)
+        fits = shared or header.startswith(KERNEL_OWN) or header.startswith("kernels/reference/")
         return None if fits else f"a kernel file may include {', '.join(KERNEL_OWN)} and its own folder"
     if first in MODULES[room] or (is_test and first == "base"):
         return None

@@ -5,6 +5,7 @@
 
 #include "kernels/kernel.h"
 #include "kernels/x86_avx512/exp.h"
+#include "kernels/x86_avx512/sum_lanes.h"
 
 namespace octet {
 namespace {
@@ -49,14 +50,6 @@ void PrefetchRow(const std::byte* row, int64_t bytes) {
 constexpr int kSums = 16;                   // products of a head and a key at once: accumulators
 constexpr int kScores = kKeyBlock + kSums;  // of a head's keys, and those that end a group of them
 constexpr int kValueVectors = 4;  // vectors of 16 dims at once in the values: 16 accumulators
-
-float SumLanes(__m512 lanes) {
-  const __m256 eight =
-      _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
 
 /// The sums of the lanes of sixteen vectors, each by the tree of the contract: lane i is that of
 /// lanes[i].
