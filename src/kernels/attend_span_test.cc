@@ -14,6 +14,7 @@
 namespace octet {
 namespace {
 
+constexpr float kScale = 0.1f;
 constexpr float kLowest = std::numeric_limits<float>::lowest();
 
 struct Problem {
@@ -61,11 +62,48 @@ float Flush(float x) {
   return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
 }
 
-/// acc + one instruction's 32 products.
-float AddProducts(const float* a, const float* b, float acc) {
+/// acc + 32 products, as SpanProducts::kTiles takes them.
+float AddTileProducts(const float* a, const float* b, float acc) {
   float sum[2] = {0, 0};
   for (int i = 0; i < 32; ++i) sum[i % 2] = Flush(std::fma(a[i], b[i], sum[i % 2]));
   return Flush(acc + Flush(sum[0] + sum[1]));
+}
+
+/// acc + a[odd]·b[odd] + a[even]·b[even], as SpanProducts::kPairs takes them.
+float AddPair(const float* a, const float* b, float acc) {
+  return Flush(std::fma(a[0], b[0], Flush(std::fma(a[1], b[1], Flush(acc)))));
+}
+
+float Score(SpanProducts products, const float* q, const float* k, int32_t head_dim) {
+  if (products == SpanProducts::kTiles) {
+    float sum = 0;
+    for (int32_t d = 0; d < head_dim; d += 32) sum = AddTileProducts(k + d, q + d, sum);
+    return sum;
+  }
+  float chain[4] = {};
+  for (int32_t d = 0; d < head_dim; d += 2) {
+    float& sum = chain[d / 2 % 4];
+    sum = AddPair(k + d, q + d, sum);
+  }
+  return (chain[0] + chain[2]) + (chain[1] + chain[3]);
+}
+
+/// acc + Σ weight · value over 32 keys.
+float AddValues(SpanProducts products, const float* weight, const float* value, float acc) {
+  if (products == SpanProducts::kTiles) return AddTileProducts(weight, value, acc);
+  for (int j = 0; j < 32; j += 2) acc = AddPair(weight + j, value + j, acc);
+  return acc;
+}
+
+float SumWeights(SpanProducts products, const float* weight) {
+  const int n = products == SpanProducts::kTiles ? 4 : 16;
+  float lane[16] = {};
+  for (int64_t j = 0; j < kSpanChunk; ++j) lane[j % n] += weight[j];
+  if (products == SpanProducts::kTiles) return (lane[0] + lane[1]) + (lane[2] + lane[3]);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  }
+  return lane[0];
 }
 
 float Exp2(float x) {
@@ -118,7 +156,7 @@ int64_t FirstKey(const Problem& p, int64_t position) {
   return p.window > 0 ? std::max<int64_t>(0, position - p.window + 1) : 0;
 }
 
-Sums Expected(const Problem& p, const std::vector<float>& q, float scale, const Pages& k,
+Sums Expected(const Problem& p, SpanProducts products, const std::vector<float>& q, const Pages& k,
               const Pages& v) {
   Sums sums(p);
   const int32_t d = p.head_dim;
@@ -127,29 +165,24 @@ Sums Expected(const Problem& p, const std::vector<float>& q, float scale, const 
     const int64_t first = std::max(FirstKey(p, position), p.begin);
     const int64_t last = std::min(position + 1, p.begin + kSpanKeys);
     std::vector<float> bf16_q(d), acc(d, 0.0f);
-    for (int32_t i = 0; i < d; ++i) bf16_q[i] = RoundBf16(q[query * d + i] * (scale * 1.44269504f));
+    for (int32_t i = 0; i < d; ++i)
+      bf16_q[i] = RoundBf16(q[query * d + i] * (kScale * 1.44269504f));
     float m = kLowest, l = 0;
     for (int64_t base = first / kSpanChunk * kSpanChunk; base < last; base += kSpanChunk) {
       float weight[kSpanChunk] = {}, most = m;
       const auto seen = [&](int64_t j) { return base + j >= first && base + j < last; };
       for (int64_t j = 0; j < kSpanChunk; ++j) {
         if (!seen(j)) continue;
-        float s = 0;
-        for (int32_t i = 0; i < d; i += 32) {
-          float key[32];
-          for (int n = 0; n < 32; ++n) key[n] = RoundBf16(k.exact[(base + j) * d + i + n]);
-          s = AddProducts(key, bf16_q.data() + i, s);
-        }
-        weight[j] = s;
-        most = std::max(most, s);
+        std::vector<float> key(d);
+        for (int32_t i = 0; i < d; ++i) key[i] = RoundBf16(k.exact[(base + j) * d + i]);
+        weight[j] = Score(products, bf16_q.data(), key.data(), d);
+        most = std::max(most, weight[j]);
       }
-      float part[4] = {};
       for (int64_t j = 0; j < kSpanChunk; ++j) {
         if (seen(j)) weight[j] = Exp2(weight[j] - most);
-        part[j % 4] += weight[j];
       }
       const float decay = Exp2(m - most);
-      l = std::fma(l, decay, (part[0] + part[1]) + (part[2] + part[3]));
+      l = std::fma(l, decay, SumWeights(products, weight));
       m = most;
       for (int32_t i = 0; i < d; ++i) {
         acc[i] *= decay;
@@ -159,7 +192,7 @@ Sums Expected(const Problem& p, const std::vector<float>& q, float scale, const 
             a[n] = RoundBf16(weight[j + n]);
             b[n] = seen(j + n) ? RoundBf16(v.exact[(base + j + n) * d + i]) : 0.0f;
           }
-          acc[i] = AddProducts(a, b, acc[i]);
+          acc[i] = AddValues(products, a, b, acc[i]);
         }
       }
     }
@@ -170,7 +203,6 @@ Sums Expected(const Problem& p, const std::vector<float>& q, float scale, const 
   return sums;
 }
 
-constexpr float kScale = 0.1f;
 constexpr int64_t kCanaries = 16;
 constexpr float kCanary = 123.5f;
 
@@ -244,7 +276,7 @@ TEST_P(AttendSpan, EqualsTheOperationsOfTheContractBitForBit) {
     const Pages k(p, GetParam()->format, 1), v(p, GetParam()->format, 2);
     const auto q = RandomFloats(p.queries() * p.head_dim, 3);
     const Sums got = RunKernel(*GetParam(), p, 0, p.rows, q, k, v);
-    const Sums want = Expected(p, q, kScale, k, v);
+    const Sums want = Expected(p, GetParam()->span_products, q, k, v);
     ExpectSameBits(got.m.data(), want.m.data(), p.queries(), "m");
     ExpectSameBits(got.l.data(), want.l.data(), p.queries(), "l");
     ExpectSameBits(got.acc.data(), want.acc.data(), p.queries() * p.head_dim, "acc");

@@ -145,12 +145,11 @@ constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f
 ///   q' = bf16(q · scale · log2 e);  keys and values count as their nearest bf16
 ///   in chunks of kSpanChunk absolute positions:
 ///     s_j = q'·k[j], m' = max(m, s_j …), c = 2^(m-m'), p_j = 2^(s_j-m'), both by Exp2 below
-///     l = fma(l, c, Σ p_j)   Σ: four sums, sum j % 4 adds j in order; (0 + 1) + (2 + 3)
+///     l = fma(l, c, Σ p_j)
 ///     acc = acc·c + Σ bf16(p_j)·v[j]
-/// Products are those of the instruction tdpbf16ps: 32 terms at a time (dims of a head, absolute
-/// key positions), even and odd ones each a chain of fmas from 0, their sum added to the
-/// accumulator; subnormal terms and sums are 0. A key that a row may not see has p_j = 0, so its
-/// value must be finite. Rows see the same operations alone and together, whatever the pages.
+/// In which order sums are taken is the descriptor's SpanProducts; subnormal terms and sums of
+/// products are 0. A key that a row may not see has p_j = 0, so its value must be finite. Rows see
+/// the same operations alone and together, whatever the pages.
 ///   Exp2(x): f = x - floor(x), rounded down, Horner over kExp2Poly by fmas, times 2^floor(x).
 struct AttendSpanArgs {
   const float* q;                 // row r, head h at q + r·q_stride + h·head_dim
@@ -171,6 +170,18 @@ struct AttendSpanArgs {
   float* l;        // [rows · group], overwritten
   float* acc;      // [rows · group][head_dim], overwritten
   float* scratch;  // descriptor.scratch_floats, 64-byte aligned, this thread's alone
+};
+/// The machine's bf16 products.
+enum class SpanProducts : uint8_t {
+  /// tdpbf16ps: 32 terms at a time (dims of a head, absolute key positions), even and odd ones each
+  /// a chain of fmas from 0, their sum added to the accumulator. l: four sums, sum j % 4 adds j in
+  /// order; (0 + 1) + (2 + 3).
+  kTiles,
+  /// vdpbf16ps: two neighbouring terms at a time, first the odd one's fma, then the even one's.
+  /// Scores: four chains from 0, chain i takes the pairs of dims with pair % 4 = i in order;
+  /// (0 + 2) + (1 + 3). Values: one chain of pairs of keys. l: sixteen lanes, lane j % 16 adds j in
+  /// order; the canonical tree.
+  kPairs,
 };
 /// Spans that follow one another are merged in order, so that threads may share a long context:
 /// m' = max(m, part.m); each side times 2^(m-m'), by Exp2; l and acc: fma(part, its factor, own·c).
@@ -505,6 +516,7 @@ struct KernelDescriptor {
   // kAttendSpan:
   void (*attend_span)(const AttendSpanArgs&);
   void (*merge_span)(const MergeSpanArgs&);
+  SpanProducts span_products;
   // kQuantize:
   void (*quantize)(const QuantizeArgs&);
   void (*quantize32)(const QuantizeArgs&);  // with a scale per 32 values

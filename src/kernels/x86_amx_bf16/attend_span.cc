@@ -494,7 +494,7 @@ void MergeSpan(const MergeSpanArgs& args) {
     .name = "x86_amx_bf16/attend_span." format_name, .op = KernelOp::kAttendSpan,        \
     .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxBf16, .speed = 40, .format = Format::id, \
     .scratch_floats = sizeof(Work) / sizeof(float), .attend_span = AttendSpan<rows>,     \
-    .merge_span = MergeSpan                                                              \
+    .merge_span = MergeSpan, .span_products = SpanProducts::kTiles                       \
   }
 
 OCTET_KERNELS(x86_amx_bf16_attend_span) = {
