@@ -240,7 +240,8 @@ void Values(const std::byte* weights, const std::byte* values, int32_t pairs, in
 /// The same for values [first, last) as they lie.
 template <class Rows, int R>
 void StreamValues(const std::byte* weights, const std::byte* const* rows, int32_t first,
-                  int32_t last, int32_t head_dim, const float* factor, float* acc, Ahead<Rows> ahead) {
+                  int32_t last, int32_t head_dim, const float* factor, float* acc,
+                  Ahead<Rows> ahead) {
   for (int32_t d = 0; d < head_dim; d += 64) {
     AddPairs<R>(weights + first * kBf16Bytes, (last - first) / 2, head_dim, factor, acc + d,
                 [&](int32_t i, __m512i* value) {
@@ -428,8 +429,9 @@ class Span {
           Most(range.begin, Least(FirstKey(position) - range.base, kSpanChunk)));
       own.end = static_cast<int32_t>(Least(range.end, Most(position + 1 - range.base, 0)));
       const bool masked = own.begin > own.first || own.end < own.last;
-      work_.factor[q] = (masked ? Weigh<true> : Weigh<false>)(
-          own, work_.score[q], work_.weights[q], args_.m + query + q, args_.l + query + q);
+      work_.factor[q] =
+          (masked ? Weigh<true> : Weigh<false>)(own, work_.score[q], work_.weights[q],
+                                                args_.m + query + q, args_.l + query + q);
     }
   }
 
@@ -539,12 +541,12 @@ void MergeSpan(const MergeSpanArgs& args) {
 
 }  // namespace
 
-#define OCTET_ATTEND_SPAN(format_name, id, rows)                                              \
-  {                                                                                           \
-    .name = "x86_avx512_bf16/attend_span." format_name, .op = KernelOp::kAttendSpan,          \
-    .isa = kIsaAvx512 | kIsaAvx512Bf16, .speed = 30, .format = Format::id,                    \
-    .scratch_floats = sizeof(Work) / sizeof(float), .attend_span = AttendSpan<rows>,          \
-    .merge_span = MergeSpan, .span_products = SpanProducts::kPairs                            \
+#define OCTET_ATTEND_SPAN(format_name, id, rows)                                     \
+  {                                                                                  \
+    .name = "x86_avx512_bf16/attend_span." format_name, .op = KernelOp::kAttendSpan, \
+    .isa = kIsaAvx512 | kIsaAvx512Bf16, .speed = 30, .format = Format::id,           \
+    .scratch_floats = sizeof(Work) / sizeof(float), .attend_span = AttendSpan<rows>, \
+    .merge_span = MergeSpan, .span_products = SpanProducts::kPairs                   \
   }
 
 OCTET_KERNELS(x86_avx512_bf16_attend_span) = {
