@@ -1,13 +1,13 @@
 // Products of packed bf16 operands by vdpbf16ps, for machines without tiles: blocks of 8 rows × 2
 // panels keep 16 sums in registers, so that a pair of values broadcast from a serves two lines of
-// b, and ten loads sixteen products. Two panels of b stay in the first-level cache while the rows of
-// a stream past; the panels to come are fetched into the second level meanwhile. A long depth is
+// b, and ten loads sixteen products. Two panels of b stay in the first-level cache while the rows
+// of a stream past; the panels to come are fetched into the second level meanwhile. A long depth is
 // cut, with sums beside c until the last cut (which is exact).
 //
-// AMD's cores do as many vdpbf16ps a cycle as float32 fmas, each of twice the work. Intel's with AMX
-// do fewer, but they have the tiles' kernel, which is of higher speed; so the few of Intel's that
-// have this instruction and no tiles are the only ones that might do better in float32, and they
-// still read half the bytes.
+// AMD's cores do as many vdpbf16ps a cycle as float32 fmas, each of twice the work. Intel's with
+// AMX do fewer, but they have the tiles' kernel, which is of higher speed; so the few of Intel's
+// that have this instruction and no tiles are the only ones that might do better in float32, and
+// they still read half the bytes.
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
@@ -61,6 +61,7 @@ struct Operands {
   const uint16_t* b;
   int64_t b_panel;  // values from one to the next
   int64_t tiles;
+  const uint16_t* a_next;  // the next block's, asked for meanwhile
 };
 
 __m512bh PairOf(const uint16_t* a) {
@@ -83,11 +84,14 @@ void Run(const Operands& o, const Sums& sums, Ahead& ahead) {
   const uint16_t *a = o.a, *b = o.b;
   for (int64_t t = 0; t < o.tiles; ++t, a += kTileValues, b += kTileValues) {
     ahead.Next();
+    const uint16_t* next = o.a_next + t * kTileValues;
+    for (int r = 0; r < R; ++r) _mm_prefetch(next + r * kTileDepth, _MM_HINT_T0);
+#pragma GCC unroll 2
     for (int64_t k = 0; k < kPairs; ++k) {
       __m512bh line[P];
       for (int p = 0; p < P; ++p)
-        line[p] = reinterpret_cast<__m512bh>(
-            _mm512_load_si512(b + p * o.b_panel + k * kPairValues));
+        line[p] =
+            reinterpret_cast<__m512bh>(_mm512_load_si512(b + p * o.b_panel + k * kPairValues));
       for (int r = 0; r < R; ++r) {
         const __m512bh pair = PairOf(a + r * kTileDepth + 2 * k);
         for (int p = 0; p < P; ++p) sum[r][p] = _mm512_dpbf16_ps(sum[r][p], pair, line[p]);
@@ -154,6 +158,9 @@ class Product {
     const bool ends = args_.b_more != nullptr && first < args_.b_tiles;
     return Least(kDepthTiles, (ends ? args_.b_tiles : args_.depth_tiles) - first);
   }
+  const uint16_t* RowsOfA(int64_t row, int64_t first) const {
+    return args_.a + row / kSide * a_panel_ + first * kTileValues + row % kSide * kTileDepth;
+  }
   const uint16_t* PanelsOfB(int64_t col, int64_t first) const {
     const bool more = args_.b_more != nullptr && first >= args_.b_tiles;
     return (more ? args_.b_more : args_.b) + col / kSide * b_panel_ +
@@ -171,9 +178,9 @@ class Product {
     Ahead ahead(NextPanelsOfB(cut), b_panel_, cut.tiles, blocks * cut.tiles);
     const uint16_t* b = PanelsOfB(cut.col, cut.first);
     for (int64_t r = 0; r < cut.rows; r += R) {
-      const int64_t row = cut.row + r;
-      const uint16_t* a = args_.a + row / kSide * a_panel_ + cut.first * kTileValues;
-      const Operands operands{a + row % kSide * kTileDepth, b, b_panel_, cut.tiles};
+      const int64_t next = r + R < cut.rows ? r + R : 0;
+      const Operands operands{RowsOfA(cut.row + r, cut.first), b, b_panel_, cut.tiles,
+                              RowsOfA(cut.row + next, cut.first)};
       MultiplyBlock<R, P>(cut, r, operands, ahead);
     }
   }
