@@ -99,9 +99,9 @@ TEST_P(Float32Matmul, EqualsTheReferenceBitForBit) {
     if (!kernel.any_format && kernel.format != format) continue;
     const int64_t block = Info(format).block_values;
     for (const int64_t values :
-         {int64_t{1}, int64_t{15}, int64_t{16}, int64_t{100}, int64_t{531}}) {
+         {int64_t{1}, int64_t{15}, int64_t{16}, int64_t{100}, int64_t{531}, int64_t{1100}}) {
       const int64_t cols = (values + block - 1) / block * block;
-      for (const int64_t rows : {1, 2, 7}) {
+      for (const int64_t rows : {1, 2, 7, 70}) {
         for (const int64_t tokens : {0, 1, 3, 6, 67}) {
           SCOPED_TRACE(::testing::Message() << Info(format).name << " rows " << rows << " cols "
                                             << cols << " tokens " << tokens);
