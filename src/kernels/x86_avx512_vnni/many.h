@@ -18,8 +18,8 @@ namespace octet {
 namespace {
 
 constexpr int kTilePanels = 2, kTileTokens = 6;
-constexpr int64_t kManyPanels = 32;   // whose sums wait: 512 KiB of 256 tokens
-constexpr int64_t kManyChunk = 256;   // tokens
+constexpr int64_t kManyPanels = 32;          // whose sums wait: 512 KiB of 256 tokens
+constexpr int64_t kManyChunk = 256;          // tokens
 constexpr int64_t kBlockBytes = 384 * 1024;  // activations of a block of steps
 
 /// A panel's step. Which parts are filled is the format's choice.
@@ -80,8 +80,7 @@ inline __attribute__((always_inline)) void ScaledSums(const Unit* unit, const St
       for (int w = 0; w < kWords; ++w) {
         __m512i code[kTilePanels];
 #pragma GCC unroll 2
-        for (int p = 0; p < kTilePanels; ++p)
-          code[p] = F::template Code<kAhead>(unit[p], g, j, w);
+        for (int p = 0; p < kTilePanels; ++p) code[p] = F::template Code<kAhead>(unit[p], g, j, w);
 #pragma GCC unroll 6
         for (int t = 0; t < N; ++t) {
           const __m512i four = x.Four(t, 4 * (kWords * (g + j) + w));
@@ -94,10 +93,10 @@ inline __attribute__((always_inline)) void ScaledSums(const Unit* unit, const St
       for (int p = 0; p < kTilePanels; ++p) {
 #pragma GCC unroll 6
         for (int t = 0; t < N; ++t) {
-          isum[p][t] =
-              F::kScaled ? _mm512_add_epi32(isum[p][t],
-                                            _mm512_mullo_epi32(sum[p][t], unit[p].scale[g + j]))
-                         : sum[p][t];
+          isum[p][t] = F::kScaled
+                           ? _mm512_add_epi32(isum[p][t],
+                                              _mm512_mullo_epi32(sum[p][t], unit[p].scale[g + j]))
+                           : sum[p][t];
         }
       }
     }
@@ -142,8 +141,7 @@ __attribute__((noinline)) void ScaledTile(const Unit* unit, const ActivationBloc
       __m512 v = _mm512_mul_ps(unit[p].d, _mm512_cvtepi32_ps(isum[p][t]));
       if constexpr (F::kMinPairs != 0) {
         const int16_t* sums = F::kMinPairs == 4 ? block[t].sum32 : block[t].sum16;
-        const __m512i least =
-            PairSum<F::kMinPairs>(unit[p].min_pair, sums, _mm512_setzero_si512());
+        const __m512i least = PairSum<F::kMinPairs>(unit[p].min_pair, sums, _mm512_setzero_si512());
         v = _mm512_fnmadd_ps(unit[p].dmin, _mm512_cvtepi32_ps(least), v);
       }
       _mm512_store_ps(acc[t][p], _mm512_fmadd_ps(v, x.Scale(t), _mm512_load_ps(acc[t][p])));
@@ -186,8 +184,7 @@ class ManyLoop {
     const int64_t token_bytes = tokens_ * static_cast<int64_t>(sizeof(ActivationBlock));
     const int64_t block = kBlockBytes / token_bytes;
     for (int64_t i = 0; i < (panels_ + 1) / 2 * tokens_; ++i) {
-      for (int p = 0; p < kTilePanels; ++p)
-        _mm512_store_ps(work_->acc[i][p], _mm512_setzero_ps());
+      for (int p = 0; p < kTilePanels; ++p) _mm512_store_ps(work_->acc[i][p], _mm512_setzero_ps());
     }
     for (int64_t first = 0; first < steps_; first += block) {
       const int64_t end = Least(first + block, steps_);
@@ -276,6 +273,6 @@ void MatmulUnpacked(const MatmulArgs& args) {
     .name = "x86_avx512_vnni/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, \
     .isa = kIsaAvx512 | kIsaAvx512Vnni, .speed = 30, .format = Format::id,               \
     .layout = Layout::kRowMajor, .arithmetic = Arithmetic::kFast,                        \
-    .activations = step::kActivations, .scratch_floats = kManyScratch,               \
+    .activations = step::kActivations, .scratch_floats = kManyScratch,                   \
     .matmul = MatmulUnpacked<step>                                                       \
   }

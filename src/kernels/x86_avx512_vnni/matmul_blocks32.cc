@@ -158,7 +158,7 @@ struct Iq4_Xs {
 
   static constexpr int kGroups = 8, kTogether = 1, kOffset = Iq4Codes::kOffset, kMinPairs = 0,
                        kBias = 0;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 33;
   static constexpr bool kScaled = true;
 
   template <bool kAhead>

@@ -60,7 +60,7 @@ struct Q2_K {
 
   // A scale times a code is at most 45.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 8, kBias = 0;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 33;
   static constexpr bool kScaled = false;
 
   template <bool kAhead>

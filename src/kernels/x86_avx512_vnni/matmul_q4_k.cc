@@ -151,7 +151,7 @@ struct Q5_K {
   }
 
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 4, kBias = 0;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 33;
   static constexpr bool kScaled = true;
 
   template <bool kAhead>

@@ -69,7 +69,7 @@ struct Q6_K {
   }
 
   static constexpr int kGroups = 16, kTogether = 1, kOffset = 32, kMinPairs = 0, kBias = 0;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 33;
   static constexpr bool kScaled = true;
 
   template <bool kAhead>
@@ -168,7 +168,7 @@ struct Q3_K {
 
   // A scale times a weight lies in [-124, 128]; 124 more fit one unsigned byte.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 0, kBias = 124;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 33;
   static constexpr bool kScaled = false;
 
   template <bool kAhead>
