@@ -64,12 +64,17 @@ std::string Speed(const BenchFigure& f) {
 }
 
 void PrintPrompts(const BenchReport& r) {
-  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>10}{:>18}\n", "prompts", "tok/s", "step ms (min…max)",
-             "TFLOP/s", "of peak", "of it with loads");
+  const auto first = std::find_if(r.figures.begin(), r.figures.end(), [](const BenchFigure& f) {
+    return f.kind == BenchKind::kPrompt;
+  });
+  const bool loads = first->loaded_peak_share > 0;
+  fmt::print("\n{:<20}{:>10}  {:<26}{:>10}{:>24}{}\n", "prompts", "tok/s", "step ms (min…max)",
+             "TFLOP/s", first->peak.empty() ? "of peak" : "of " + first->peak,
+             loads ? fmt::format("{:>18}", "of it with loads") : "");
   for (const BenchFigure& f : r.figures) {
     if (f.kind != BenchKind::kPrompt) continue;
-    fmt::print("{}{:>10.3f}{:>10}{:>18}\n", Speed(f), f.flops_per_s / 1e12, Percent(f.peak_share),
-               Percent(f.loaded_peak_share));
+    fmt::print("{}{:>10.3f}{:>24}{}\n", Speed(f), f.flops_per_s / 1e12, Percent(f.peak_share),
+               loads ? fmt::format("{:>18}", Percent(f.loaded_peak_share)) : "");
   }
 }
 

@@ -63,7 +63,10 @@ struct BenchFigure {
   double read_share = 0;  // of the read limit measured beside it
   double flops = 0;       // a step
   double flops_per_s = 0;
-  // Of the fastest arithmetic for many tokens measured beside it: all operands in registers, and
+  /// The arithmetic that prompts are compared with, a BenchLimit's name: AMX bf16, or without it
+  /// the int8 dot product for quantised weights and the float32 FMA for others.
+  std::string peak;
+  // Of it as measured beside the steps, with all operands in registers, and with AMX bf16 tiles
   // loaded from the first-level cache (0: no such instruction set).
   double peak_share = 0, loaded_peak_share = 0;
   /// What the limits allow at most: the bytes at the read limit, or the arithmetic at the fastest

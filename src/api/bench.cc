@@ -180,12 +180,21 @@ void AddProfile(const BenchOptions& options, StepBench& bench, size_t i, Context
   figure.outside_share = (seconds - profile.kernel_seconds()) / seconds;
 }
 
-/// Bf16 tiles, the float arithmetic that a model's precision asks for; without them float32.
-void AddPeakShares(const LimitPasses& limits, BenchFigure& figure) {
-  const double bf16 = limits.MedianOf(Peak::kAmxBf16);
+/// What a prompt's speed is a share of: bf16 tiles, the arithmetic that a model's precision asks
+/// for; without them what its products are computed in.
+Peak PeakOf(const LimitPasses& limits, const StepCost& cost) {
+  if (limits.MedianOf(Peak::kAmxBf16) > 0) return Peak::kAmxBf16;
+  const bool int8 = 2 * cost.int8_flops > cost.flops && limits.MedianOf(Peak::kDotInt8) > 0;
+  return int8 ? Peak::kDotInt8 : Peak::kFmaF32;
+}
+
+void AddPeakShares(const LimitPasses& limits, const StepCost& cost, BenchFigure& figure) {
+  const double peak = limits.MedianOf(PeakOf(limits, cost));
   const double loads = limits.MedianOf(Peak::kAmxBf16Loads);
-  const double peak = bf16 > 0 ? bf16 : limits.MedianOf(Peak::kFmaF32);
-  if (peak > 0) figure.peak_share = figure.flops_per_s / peak;
+  if (peak > 0) {
+    figure.peak = PeakName(PeakOf(limits, cost));
+    figure.peak_share = figure.flops_per_s / peak;
+  }
   if (loads > 0) figure.loaded_peak_share = figure.flops_per_s / loads;
 }
 
@@ -279,7 +288,7 @@ Result<BenchReport> Run(const BenchOptions& options, const BenchProgress& progre
 
   for (size_t i = 0; i < list.size(); ++i) {
     report.figures.push_back(Summarise(list[i], costs[i], config, limits.rates()));
-    AddPeakShares(limits, report.figures.back());
+    AddPeakShares(limits, costs[i], report.figures.back());
     if (options.profile) AddProfile(options, bench, i, context, report.figures.back());
   }
   AddKvCosts(list, report.figures);

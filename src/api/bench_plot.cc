@@ -90,6 +90,14 @@ std::vector<Bar> BarsOf(const BenchReport& report, BenchKind kind) {
   return bars;
 }
 
+std::string PromptCaption(const BenchReport& report) {
+  for (const BenchFigure& f : report.figures) {
+    if (f.kind == BenchKind::kPrompt && !f.peak.empty())
+      return fmt::format("tokens of the prompt; share of {}", f.peak);
+  }
+  return "tokens of the prompt";
+}
+
 std::string LimitsLine(const BenchReport& report) {
   std::string line = "Measured between the steps (medians):";
   for (const BenchLimit& limit : report.limits) {
@@ -113,8 +121,7 @@ std::string BenchSvg(const BenchReport& report) {
             fmt::format("{} threads, {}; weights {:.2f} GB, {}; keys and values {}; median of {}",
                         report.threads, report.isa, static_cast<double>(report.weight_bytes) / 1e9,
                         report.layout, report.kv_type, report.repetitions));
-  svg += Panel(0, "Prompt", "tokens of the prompt; share of the arithmetic peak",
-               BarsOf(report, BenchKind::kPrompt));
+  svg += Panel(0, "Prompt", PromptCaption(report), BarsOf(report, BenchKind::kPrompt));
   svg += Panel(1, "One sequence, by depth", "tokens before; pale: what the limits allow",
                BarsOf(report, BenchKind::kDecode));
   svg += Panel(2, "Sequences together", "sequences; pale: what the limits allow",

@@ -47,6 +47,7 @@ Json FigureJson(const BenchFigure& f) {
                {"read_share", f.read_share},
                {"flops", f.flops},
                {"flops_per_s", f.flops_per_s},
+               {"peak", f.peak},
                {"peak_share", f.peak_share},
                {"loaded_peak_share", f.loaded_peak_share},
                {"allowed_tokens_per_s", f.allowed_tokens_per_s},
