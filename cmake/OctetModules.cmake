@@ -96,7 +96,8 @@ function(octet_kernels)
     add_library(octet_kernels_${isa} OBJECT ${isa_sources})
     target_include_directories(octet_kernels_${isa} PRIVATE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
     # g++ 12 warns about its own intrinsics' deliberately undefined operands (GCC bug 105593).
-    target_compile_options(octet_kernels_${isa} PRIVATE ${OCTET_ISA_FLAGS_${isa}} $<$<CONFIG:Release>:-O3>
+    # A kernel throws nothing, and what unwinding takes would be a symbol that several folders define.
+    target_compile_options(octet_kernels_${isa} PRIVATE ${OCTET_ISA_FLAGS_${isa}} -fno-exceptions $<$<CONFIG:Release>:-O3>
                            -Wno-uninitialized $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     list(APPEND objects $<TARGET_OBJECTS:octet_kernels_${isa}>)
     foreach(file ${isa_sources})

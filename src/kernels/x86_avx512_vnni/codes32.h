@@ -14,7 +14,7 @@ namespace {
 struct Q4_0Codes {
   static constexpr int kWords = 32, kOffset = 8;
   static constexpr bool kKept = false;
-  static constexpr int64_t kManyTokens = 9;
+  static constexpr int64_t kManyTokens = 5;
   template <bool kAhead = true>
   static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
     const __m512i nibble = _mm512_set1_epi8(0x0f), word = LoadWord<kAhead>(main, 4 * b + w);
@@ -29,7 +29,7 @@ struct Q4_1Codes : Q4_0Codes {
 struct Q5_0Codes {
   static constexpr int kWords = 40, kOffset = 16;
   static constexpr bool kKept = true;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
   template <bool kAhead = true>
   static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
     Q4_0Codes::Codes<kAhead>(main, b, w, low, high);
@@ -53,7 +53,7 @@ struct Q5_1Codes : Q5_0Codes {
 struct Q8_0Codes {
   static constexpr int kWords = 64, kOffset = 128;
   static constexpr bool kKept = false;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 9;
   template <bool kAhead = true>
   static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
     *low = LoadWord<kAhead>(main, 8 * b + w);
@@ -64,7 +64,7 @@ struct Q8_0Codes {
 struct Iq4Codes {
   static constexpr int kWords = 32, kOffset = 128;
   static constexpr bool kKept = false;
-  static constexpr int64_t kManyTokens = 9;
+  static constexpr int64_t kManyTokens = 5;
   template <bool kAhead = true>
   static void Codes(const std::byte* main, int b, int w, __m512i* low, __m512i* high) {
     // The levels of quant/iq4_nl.h, each plus 128.

@@ -7,9 +7,9 @@
 // the call pass; sums of floats wait there too.
 //
 // A format F says
-//   kManyTokens                         fewer are faster one panel at a time (measured)
-//   Prepare<kAhead>(main, tail, unit)   what it reads of a Unit; kAhead: asks for later lines
-//   Tile<N, kAhead>(unit, x, acc)       two panels times N tokens of a step
+//   kManyTokens                        fewer are faster one panel at a time (measured)
+//   Prepare(main, tail, unit)          what it reads of a Unit
+//   Tile<N>(unit, x, acc, ahead)       two panels times N tokens of a step
 #pragma once
 
 #include "kernels/x86_avx512_vnni/panel.h"
@@ -21,6 +21,13 @@ constexpr int kTilePanels = 2, kTileTokens = 6;
 constexpr int64_t kManyPanels = 32;          // whose sums wait: 512 KiB of 256 tokens
 constexpr int64_t kManyChunk = 256;          // tokens
 constexpr int64_t kBlockBytes = 384 * 1024;  // activations of a block of steps
+
+// How many steps ahead lines are asked for, right into the first-level cache (measured: one step,
+// and the second level, are slower; three are no faster).
+constexpr int64_t kAheadSteps = 2;
+// What only asks for lines must be inlined: g++ takes such a function for one without effect and
+// drops its calls.
+#define OCTET_ALWAYS_INLINE inline __attribute__((always_inline))
 
 /// A panel's step. Which parts are filled is the format's choice.
 struct alignas(64) Unit {
@@ -34,6 +41,19 @@ struct alignas(64) Unit {
 /// Sums of a token and the panels of a tile.
 using TileSums = float[kTilePanels][16];
 
+/// Lines of later steps, which are asked for between products: a core waits for few at a time.
+struct Ahead {
+  const std::byte* at[kTilePanels];
+  int64_t lines;  // for each part of a tile (F::kParts)
+
+  OCTET_ALWAYS_INLINE void Ask(int part) const {
+    for (int64_t i = part * lines; i < (part + 1) * lines; ++i) {
+      for (int p = 0; p < kTilePanels; ++p)
+        _mm_prefetch(reinterpret_cast<const char*>(at[p] + 64 * i), _MM_HINT_T0);
+    }
+  }
+};
+
 struct ManyWork {
   alignas(64) Unit unit[kTilePanels];
   alignas(64) std::byte step[kTilePanels][4608];  // repacked, for row-major weights
@@ -46,9 +66,9 @@ constexpr int32_t kManyScratch = sizeof(ManyWork) / sizeof(float);
 ///   kOffset              what codes lie above their values
 ///   kScaled              whether sums take Unit::scale; else the codes hold it already
 ///   Code(unit, g, j, w)  the codes of word w of group g + j
-template <class F, int N, bool kAhead>
-inline __attribute__((always_inline)) void ScaledSums(const Unit* unit, const StepX<N>& x,
-                                                      __m512i (*isum)[N]) {
+template <class F, int N>
+OCTET_ALWAYS_INLINE void ScaledSums(const Unit* unit, const StepX<N>& x, __m512i (*isum)[N],
+                                    const Ahead& ahead) {
   constexpr int kWords = 64 / F::kGroups;
   alignas(64) int32_t start[N][16];
   if constexpr (F::kScaled && F::kOffset != 0) {
@@ -60,6 +80,7 @@ inline __attribute__((always_inline)) void ScaledSums(const Unit* unit, const St
   }
 #pragma GCC unroll 1
   for (int g = 0; g < F::kGroups; g += F::kTogether) {
+    ahead.Ask(g / F::kTogether);
 #pragma GCC unroll 2
     for (int j = 0; j < F::kTogether; ++j) {
       __m512i sum[kTilePanels][N];
@@ -80,7 +101,7 @@ inline __attribute__((always_inline)) void ScaledSums(const Unit* unit, const St
       for (int w = 0; w < kWords; ++w) {
         __m512i code[kTilePanels];
 #pragma GCC unroll 2
-        for (int p = 0; p < kTilePanels; ++p) code[p] = F::template Code<kAhead>(unit[p], g, j, w);
+        for (int p = 0; p < kTilePanels; ++p) code[p] = F::Code(unit[p], g, j, w);
 #pragma GCC unroll 6
         for (int t = 0; t < N; ++t) {
           const __m512i four = x.Four(t, 4 * (kWords * (g + j) + w));
@@ -119,9 +140,9 @@ inline __m512i ScaledBytes(__m512i codes, __m512i scale, int offset, int bias) {
 /// The tile of a format with integer scales; beside ScaledSums' of F:
 ///   kMinPairs  0, or of Unit::min_pair (4: groups of 32; 8: of 16)
 ///   kBias      what codes that hold their scales lie above their values
-template <class F, int N, bool kAhead>
+template <class F, int N>
 __attribute__((noinline)) void ScaledTile(const Unit* unit, const ActivationBlock* block,
-                                          TileSums* acc) {
+                                          TileSums* acc, Ahead ahead) {
   const StepX<N> x{block};
   __m512i isum[kTilePanels][N];
 #pragma GCC unroll 6
@@ -133,7 +154,7 @@ __attribute__((noinline)) void ScaledTile(const Unit* unit, const ActivationBloc
     }
     isum[1][t] = isum[0][t];
   }
-  ScaledSums<F, N, kAhead>(unit, x, isum);
+  ScaledSums<F, N>(unit, x, isum, ahead);
 #pragma GCC unroll 2
   for (int p = 0; p < kTilePanels; ++p) {
 #pragma GCC unroll 6
@@ -149,21 +170,22 @@ __attribute__((noinline)) void ScaledTile(const Unit* unit, const ActivationBloc
   }
 }
 
-template <class F, bool kAhead>
-void RunTile(const Unit* unit, const ActivationBlock* x, int64_t tokens, TileSums* acc) {
+template <class F>
+void RunTile(const Unit* unit, const ActivationBlock* x, int64_t tokens, TileSums* acc,
+             const Ahead& ahead) {
   switch (tokens) {
     case 1:
-      return F::template Tile<1, kAhead>(unit, x, acc);
+      return F::template Tile<1>(unit, x, acc, ahead);
     case 2:
-      return F::template Tile<2, kAhead>(unit, x, acc);
+      return F::template Tile<2>(unit, x, acc, ahead);
     case 3:
-      return F::template Tile<3, kAhead>(unit, x, acc);
+      return F::template Tile<3>(unit, x, acc, ahead);
     case 4:
-      return F::template Tile<4, kAhead>(unit, x, acc);
+      return F::template Tile<4>(unit, x, acc, ahead);
     case 5:
-      return F::template Tile<5, kAhead>(unit, x, acc);
+      return F::template Tile<5>(unit, x, acc, ahead);
     default:
-      return F::template Tile<6, kAhead>(unit, x, acc);
+      return F::template Tile<6>(unit, x, acc, ahead);
   }
 }
 
@@ -186,41 +208,71 @@ class ManyLoop {
     for (int64_t i = 0; i < (panels_ + 1) / 2 * tokens_; ++i) {
       for (int p = 0; p < kTilePanels; ++p) _mm512_store_ps(work_->acc[i][p], _mm512_setzero_ps());
     }
-    for (int64_t first = 0; first < steps_; first += block) {
-      const int64_t end = Least(first + block, steps_);
+    if (kLayout == Layout::kPanel16) AskFirst();
+    for (first_ = 0; first_ < steps_; first_ += block) {
+      end_ = Least(first_ + block, steps_);
       for (int64_t panel = 0; panel < panels_; panel += kTilePanels) {
-        for (int64_t s = first; s < end; ++s) RunStep(panel, s);
+        for (int64_t s = first_; s < end_; ++s) RunStep(panel, s);
       }
     }
     for (int64_t t = 0; t < tokens_; ++t) StoreToken(t);
   }
 
  private:
+  static constexpr int64_t kStepBytes = F::kMainBytes + F::kTailBytes, kParts = F::kParts;
+
   static int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+  const std::byte* Panel(int64_t panel) const {
+    const int64_t bytes = (steps_ * kStepBytes + 63) / 64 * 64;
+    return args_.w + (row_ / kPanelRows + Least(panel, panels_ - 1)) * bytes;
+  }
 
   /// Two panels of a step times all tokens, in groups of like sizes. The last panel of an odd
   /// number is multiplied twice.
   void RunStep(int64_t panel, int64_t s) {
-    constexpr bool kAhead = kLayout == Layout::kPanel16;
     for (int p = 0; p < kTilePanels; ++p) Prepare(Least(panel + p, panels_ - 1), s, p);
     const ActivationBlock* x = args_.xq + s * args_.xq_tokens + token_;
     TileSums* acc = work_->acc + panel / kTilePanels * tokens_;
-    int64_t groups = (tokens_ + kTileTokens - 1) / kTileTokens, n = tokens_ / groups;
-    RunTile<F, kAhead>(work_->unit, x, n, acc);
-    for (int64_t t = n; t < tokens_; t += n) {
-      n = (tokens_ - t) / --groups;
-      RunTile<F, false>(work_->unit, x + t, n, acc + t);
+    int64_t groups = (tokens_ + kTileTokens - 1) / kTileTokens;
+    Ahead ahead = LaterLines(panel, s, groups);
+    for (int64_t t = 0, n; t < tokens_; t += n) {
+      n = (tokens_ - t) / groups--;
+      RunTile<F>(work_->unit, x + t, n, acc + t, ahead);
+      for (const std::byte*& at : ahead.at) at += kParts * 64 * ahead.lines;
+      lines_left_ -= kParts * ahead.lines;
+      if (lines_left_ <= 0) ahead.lines = 0;
     }
+  }
+
+  OCTET_ALWAYS_INLINE void AskFirst() const {
+    for (int64_t i = 0; i < Least(kAheadSteps, steps_) * kStepBytes; i += 64) {
+      for (int p = 0; p < kTilePanels; ++p)
+        _mm_prefetch(reinterpret_cast<const char*>(Panel(p) + i), _MM_HINT_T0);
+    }
+  }
+
+  /// What comes kAheadSteps later.
+  Ahead LaterLines(int64_t panel, int64_t s, int64_t groups) {
+    if (kLayout != Layout::kPanel16) return {};
+    s += kAheadSteps;
+    if (s >= end_) {
+      s = first_ + (s - end_);
+      panel += kTilePanels;
+    }
+    lines_left_ = (kStepBytes + 63) / 64;
+    const int64_t parts = kParts * groups;
+    return {{Panel(panel) + s * kStepBytes, Panel(panel + 1) + s * kStepBytes},
+            (lines_left_ + parts - 1) / parts};
   }
 
   void Prepare(int64_t panel, int64_t s, int p) {
     if constexpr (kLayout == Layout::kPanel16) {
-      const int64_t panel_bytes = (steps_ * (F::kMainBytes + F::kTailBytes) + 63) / 64 * 64;
-      const StepPlace<F> place(args_.w + (row_ / kPanelRows + panel) * panel_bytes, s, steps_);
-      F::template Prepare<true>(place.main, place.tail, &work_->unit[p]);
+      const StepPlace<F> place(Panel(panel), s, steps_);
+      F::Prepare(place.main, place.tail, &work_->unit[p]);
     } else {
       RepackStep<F>(args_, row_ + panel * kPanelRows, s, work_->step[p]);
-      F::template Prepare<false>(work_->step[p], work_->step[p] + F::kMainBytes, &work_->unit[p]);
+      F::Prepare(work_->step[p], work_->step[p] + F::kMainBytes, &work_->unit[p]);
     }
   }
 
@@ -235,6 +287,8 @@ class ManyLoop {
   const MatmulArgs& args_;
   ManyWork* work_;
   const int64_t row_, token_, tokens_, panels_, steps_;
+  int64_t first_ = 0, end_ = 0;  // steps of the block
+  int64_t lines_left_ = 0;       // of a step, to be asked for
 };
 
 template <class F, Layout kLayout>

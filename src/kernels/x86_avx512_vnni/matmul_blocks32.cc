@@ -58,33 +58,30 @@ struct FloatBlocks {
   }
 
   static constexpr int64_t kManyTokens = C::kManyTokens;
+  static constexpr int kParts = 8;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte*, Unit* unit) {
     unit->main = main;
-    const std::byte* scales = main + 64 * C::kWords;
-    for (int i = 0; kAhead && i < (kMins ? 8 : 4); ++i) AskAhead(scales + 64 * i);
     if constexpr (C::kKept) {
       for (int b = 0; b < 8; ++b) {
         for (int w = 0; w < 4; ++w)
-          C::template Codes<kAhead>(main, b, w, &unit->code[8 * b + w], &unit->code[8 * b + 4 + w]);
+          C::template Codes<false>(main, b, w, &unit->code[8 * b + w], &unit->code[8 * b + 4 + w]);
       }
     }
   }
 
-  template <bool kAhead>
   static void Codes(const Unit& unit, int b, int w, __m512i* low, __m512i* high) {
     if constexpr (C::kKept) {
       *low = unit.code[8 * b + w];
       *high = unit.code[8 * b + 4 + w];
     } else {
-      C::template Codes<kAhead>(unit.main, b, w, low, high);
+      C::template Codes<false>(unit.main, b, w, low, high);
     }
   }
 
-  template <int N, bool kAhead>
+  template <int N>
   static __attribute__((noinline)) void Tile(const Unit* unit, const ActivationBlock* block,
-                                             TileSums* acc) {
+                                             TileSums* acc, Ahead ahead) {
     const StepX<N> x{block};
     alignas(32) int32_t start[N][8];
     if (C::kOffset != 0) OffsetStarts32(x, C::kOffset, start);
@@ -93,6 +90,7 @@ struct FloatBlocks {
       for (int t = 0; t < N; ++t) sum[p][t] = _mm512_load_ps(acc[t][p]);
 #pragma GCC unroll 1
     for (int b = 0; b < 8; ++b) {
+      ahead.Ask(b);
       __m512i isum[kTilePanels][N];
       for (int p = 0; p < kTilePanels; ++p)
         for (int t = 0; t < N; ++t)
@@ -100,7 +98,7 @@ struct FloatBlocks {
 #pragma GCC unroll 4
       for (int w = 0; w < 4; ++w) {
         __m512i low[kTilePanels], high[kTilePanels];
-        for (int p = 0; p < kTilePanels; ++p) Codes<kAhead>(unit[p], b, w, &low[p], &high[p]);
+        for (int p = 0; p < kTilePanels; ++p) Codes(unit[p], b, w, &low[p], &high[p]);
 #pragma GCC unroll 6
         for (int t = 0; t < N; ++t) {
           const __m512i first = x.Four(t, 32 * b + 4 * w), last = x.Four(t, 32 * b + 16 + 4 * w);
@@ -158,30 +156,27 @@ struct Iq4_Xs {
 
   static constexpr int kGroups = 8, kTogether = 1, kOffset = Iq4Codes::kOffset, kMinPairs = 0,
                        kBias = 0;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = true;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
-    const __m512i low = LoadWord<kAhead>(main, 32);
+    const __m512i low = LoadWord<false>(main, 32);
     const __m512i top =
         _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(tail)));
     unit->d = LoadHalves(tail + 32);
     for (int g = 0; g < 8; ++g) {
       unit->scale[g] = Scale(low, top, g);
       for (int w = 0; w < 4; ++w)
-        Iq4Codes::Codes<kAhead>(main, g, w, &unit->code[8 * g + w], &unit->code[8 * g + 4 + w]);
+        Iq4Codes::Codes<false>(main, g, w, &unit->code[8 * g + w], &unit->code[8 * g + 4 + w]);
     }
   }
 
-  template <bool kAhead>
-  static __m512i Code(const Unit& unit, int g, int j, int w) {
-    return unit.code[8 * (g + j) + w];
-  }
+  static __m512i Code(const Unit& unit, int g, int j, int w) { return unit.code[8 * (g + j) + w]; }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Iq4_Xs, N, false>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Iq4_Xs, N>(unit, x, acc, ahead);
   }
 
  private:

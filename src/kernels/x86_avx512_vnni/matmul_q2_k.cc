@@ -60,14 +60,14 @@ struct Q2_K {
 
   // A scale times a code is at most 45.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 8, kBias = 0;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = false;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
     const __m512i crumb = _mm512_set1_epi8(3), nibble = _mm512_set1_epi8(0x0f);
     __m512i words[4];
-    for (int i = 0; i < 4; ++i) words[i] = LoadWord<kAhead>(main, 16 + i);
+    for (int i = 0; i < 4; ++i) words[i] = LoadWord<false>(main, 16 + i);
     for (int pair = 0; pair < 8; ++pair) unit->min_pair[pair] = MinPair(words, pair);
     unit->d = LoadHalves(tail);
     unit->dmin = LoadHalves(tail + 32);
@@ -75,7 +75,7 @@ struct Q2_K {
     for (int run = 0; run < 8; ++run) {
       for (int g = 0; g < 8; ++g) {
         const int group = 2 * run + g / 4;
-        const __m512i word = LoadWord<kAhead>(main, 8 * (run / 4) + g);
+        const __m512i word = LoadWord<false>(main, 8 * (run / 4) + g);
         const __m512i code =
             _mm512_and_si512(_mm512_srli_epi16(word, static_cast<unsigned>(2 * (run % 4))), crumb);
         const __m512i scale = UnsignedByte(_mm512_and_si512(words[group / 4], nibble), group % 4);
@@ -84,14 +84,11 @@ struct Q2_K {
     }
   }
 
-  template <bool kAhead>
-  static __m512i Code(const Unit& unit, int g, int j, int w) {
-    return unit.code[8 * (g + j) + w];
-  }
+  static __m512i Code(const Unit& unit, int g, int j, int w) { return unit.code[8 * (g + j) + w]; }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Q2_K, N, false>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Q2_K, N>(unit, x, acc, ahead);
   }
 };
 

@@ -47,9 +47,8 @@ void AddStep(const std::byte* tail, const GroupScales& scales, const __m512i* is
 }
 
 /// What a step's tokens share.
-template <bool kAhead>
-void PrepareScales(const std::byte* main, int word, const std::byte* tail, Unit* unit) {
-  const GroupScales scales = UnpackScales<kAhead>(main, word);
+inline void PrepareScales(const std::byte* main, int word, const std::byte* tail, Unit* unit) {
+  const GroupScales scales = UnpackScales<false>(main, word);
   for (int g = 0; g < 8; ++g) unit->scale[g] = scales.Scale(g);
   for (int pair = 0; pair < 4; ++pair)
     unit->min_pair[pair] = BytePair(scales.mins[pair / 2], pair % 2);
@@ -93,25 +92,24 @@ struct Q4_K {
 
   static constexpr int kGroups = 8, kTogether = 2, kOffset = 0, kMinPairs = 4, kBias = 0;
   static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = true;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
-    PrepareScales<kAhead>(main, 32, tail, unit);
+    PrepareScales(main, 32, tail, unit);
   }
 
   /// Straight from the panel: beside six tokens that costs nothing.
-  template <bool kAhead>
   static __m512i Code(const Unit& unit, int g, int j, int w) {
     const __m512i nibble = _mm512_set1_epi8(0x0f);
-    if (j == 0) return _mm512_and_si512(Load<kAhead>(unit.main, 4 * g + w), nibble);
+    if (j == 0) return _mm512_and_si512(Load<false>(unit.main, 4 * g + w), nibble);
     const __m512i word = Load<false>(unit.main, 4 * g + w);
     return _mm512_and_si512(_mm512_srli_epi16(word, 4), nibble);
   }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Q4_K, N, kAhead>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Q4_K, N>(unit, x, acc, ahead);
   }
 };
 
@@ -151,18 +149,18 @@ struct Q5_K {
   }
 
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 4, kBias = 0;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = true;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
     const __m512i nibble = _mm512_set1_epi8(0x0f);
-    PrepareScales<kAhead>(main, 40, tail, unit);
+    PrepareScales(main, 40, tail, unit);
     for (int w = 0; w < 8; ++w) {
-      const __m512i bits = Load<kAhead>(main, 32 + w);
+      const __m512i bits = Load<false>(main, 32 + w);
 #pragma GCC unroll 4
       for (int p = 0; p < 4; ++p) {
-        const __m512i word = Load<kAhead>(main, 8 * p + w);
+        const __m512i word = Load<false>(main, 8 * p + w);
         unit->code[16 * p + w] = WithFifth(_mm512_and_si512(word, nibble), bits, 2 * p);
         unit->code[16 * p + 8 + w] =
             WithFifth(_mm512_and_si512(_mm512_srli_epi16(word, 4), nibble), bits, 2 * p + 1);
@@ -170,14 +168,11 @@ struct Q5_K {
     }
   }
 
-  template <bool kAhead>
-  static __m512i Code(const Unit& unit, int g, int j, int w) {
-    return unit.code[8 * (g + j) + w];
-  }
+  static __m512i Code(const Unit& unit, int g, int j, int w) { return unit.code[8 * (g + j) + w]; }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Q5_K, N, false>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Q5_K, N>(unit, x, acc, ahead);
   }
 
  private:

@@ -69,33 +69,30 @@ struct Q6_K {
   }
 
   static constexpr int kGroups = 16, kTogether = 1, kOffset = 32, kMinPairs = 0, kBias = 0;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = true;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
     unit->d = LoadHalves(tail);
     for (int i = 0; i < 4; ++i) {
-      const __m512i scales = LoadWord<kAhead>(main, 48 + i);
+      const __m512i scales = LoadWord<false>(main, 48 + i);
       for (int j = 0; j < 4; ++j) unit->scale[4 * i + j] = SignedByte(scales, j);
     }
     for (int h = 0; h < 2; ++h) {
       for (int g = 0; g < 8; ++g) {
         __m512i code[4];
-        Codes<kAhead>(main, h, g, code);
+        Codes<false>(main, h, g, code);
         for (int run = 0; run < 4; ++run) unit->code[32 * h + 8 * run + g] = code[run];
       }
     }
   }
 
-  template <bool kAhead>
-  static __m512i Code(const Unit& unit, int g, int j, int w) {
-    return unit.code[4 * (g + j) + w];
-  }
+  static __m512i Code(const Unit& unit, int g, int j, int w) { return unit.code[4 * (g + j) + w]; }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Q6_K, N, false>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Q6_K, N>(unit, x, acc, ahead);
   }
 };
 
@@ -168,22 +165,22 @@ struct Q3_K {
 
   // A scale times a weight lies in [-124, 128]; 124 more fit one unsigned byte.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 0, kBias = 124;
-  static constexpr int64_t kManyTokens = 33;
+  static constexpr int64_t kManyTokens = 5;
+  static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = false;
 
-  template <bool kAhead>
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
     const __m512i crumb = _mm512_set1_epi8(3), third = _mm512_set1_epi8(4);
     unit->d = LoadHalves(tail);
     __m512i scales[4];
-    UnpackScales<kAhead>(main, scales);
+    UnpackScales<false>(main, scales);
     __m512i bits[8];
-    for (int g = 0; g < 8; ++g) bits[g] = LoadWord<kAhead>(main, 16 + g);
+    for (int g = 0; g < 8; ++g) bits[g] = LoadWord<false>(main, 16 + g);
 #pragma GCC unroll 8
     for (int run = 0; run < 8; ++run) {  // 32 values, whose third bit is bit `run` of a byte
       for (int g = 0; g < 8; ++g) {
         const int group = 2 * run + g / 4;
-        const __m512i word = LoadWord<kAhead>(main, 8 * (run / 4) + g);
+        const __m512i word = LoadWord<false>(main, 8 * (run / 4) + g);
         const __m512i moved = run < 2 ? _mm512_slli_epi16(bits[g], static_cast<unsigned>(2 - run))
                                       : _mm512_srli_epi16(bits[g], static_cast<unsigned>(run - 2));
         const __m512i low =
@@ -196,14 +193,11 @@ struct Q3_K {
     }
   }
 
-  template <bool kAhead>
-  static __m512i Code(const Unit& unit, int g, int j, int w) {
-    return unit.code[8 * (g + j) + w];
-  }
+  static __m512i Code(const Unit& unit, int g, int j, int w) { return unit.code[8 * (g + j) + w]; }
 
-  template <int N, bool kAhead>
-  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc) {
-    ScaledTile<Q3_K, N, false>(unit, x, acc);
+  template <int N>
+  static void Tile(const Unit* unit, const ActivationBlock* x, TileSums* acc, const Ahead& ahead) {
+    ScaledTile<Q3_K, N>(unit, x, acc, ahead);
   }
 };
 
