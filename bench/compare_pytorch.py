@@ -9,7 +9,8 @@ Each round starts every program once, in turn, so that a slow minute of the mach
 rounds are compared. PyTorch needs Debian's python3-torch and libopenblas0-pthread, OPENBLAS_CORETYPE unset. Its model is
 written as Hugging Face's: a loop over experts that gathers their tokens, attention in plain products, AdamW over all
 parameters, eager. In bf16 its weights and optimiser are bf16 too, which is the fastest it does; Octet's stay float32.
-Octet's line also has its share of what AMX bf16 tiles do in registers, and as 2 × 2 blocks with loads, measured between its steps.
+Octet's line also has its share of what bf16 products do in registers (AMX tiles, or vdpbf16ps without them), and where there are tiles of
+2 × 2 blocks of them with loads, measured between its steps.
 """
 import argparse
 import json
@@ -177,13 +178,14 @@ def table(samples):
 
     speeds = {name: median(name, "tokens_per_s") for name in samples}
     peers = [speed for name, speed in speeds.items() if name.startswith("torch")]
-    lines = ["| program | tokens/s | × the better PyTorch | share of tiles in registers | share of tiles with loads |",
+    lines = ["| program | tokens/s | × the better PyTorch | share of bf16 in registers | share of tiles with loads |",
              "|---|---|---|---|---|"]
     for name in samples:
         ratio = f"{speeds[name] / max(peers):.1f}" if peers else ""
         shares = ["", ""]
         if name == "octet-bf16":
-            shares = [f"{100 * median(name, key):.0f} %" for key in ("share_registers", "share_loads")]
+            values = [median(name, key) for key in ("share_registers", "share_loads")]
+            shares = [f"{100 * value:.0f} %" if value > 0 else "" for value in values]
         lines.append(f"| {name} | {speeds[name]:.0f} | {ratio} | {shares[0]} | {shares[1]} |")
     return "\n".join(lines)
 
