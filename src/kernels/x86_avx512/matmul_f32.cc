@@ -219,14 +219,20 @@ void RunSegment(const Segment& s) {
 /// R rows against a chunk of tokens.
 template <class Loader, int R>
 void RunChunk(Segment s, int64_t tokens) {
-  const auto next = [&](int64_t n) {
+  const auto move = [&s](int64_t n) {
     s.x += n * s.x_stride;
     s.lanes += n;
     s.y += n * s.y_stride;
-    tokens -= n;
   };
-  for (; tokens >= kTokens; next(kTokens)) RunSegment<Loader, R, kTokens>(s);
-  for (; tokens > 0; next(1)) RunSegment<Loader, R, 1>(s);
+  int64_t t = 0;
+  for (; t + kTokens <= tokens; t += kTokens) {
+    RunSegment<Loader, R, kTokens>(s);
+    move(kTokens);
+  }
+  for (; t < tokens; ++t) {
+    RunSegment<Loader, R, 1>(s);
+    move(1);
+  }
 }
 
 /// Rows [row, row + rows) and tokens [token, token + tokens) over all columns.
