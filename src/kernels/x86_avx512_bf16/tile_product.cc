@@ -11,6 +11,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
+#include "kernels/x86_avx512_bf16/panels_ahead.h"
 
 namespace octet {
 namespace {
@@ -19,32 +20,8 @@ constexpr int64_t kDepthTiles = 16;  // of a cut: two panels are 32 KiB
 constexpr int64_t kRows = 256;       // of c at once, whose part of a stays in the second level
 constexpr int64_t kSide = kTileOutputs, kBlockCols = 2 * kSide;
 constexpr int64_t kPairs = kTileDepth / 2, kPairValues = 2 * kTileOutputs;
-constexpr int64_t kLineValues = 32, kTileLines = kTileValues / kLineValues;
 
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/// Two panels of a cut that are wanted soon, fetched a few lines at a time.
-class Ahead {
- public:
-  /// `panels` is null where nothing comes; `steps`: how often Next is called.
-  Ahead(const uint16_t* panels, int64_t panel_values, int64_t tiles, int64_t steps)
-      : at_(panels),
-        second_(panels == nullptr ? nullptr : panels + panel_values),
-        left_(panels == nullptr ? 0 : 2 * tiles * kTileLines),
-        first_(tiles * kTileLines),
-        each_((left_ + steps - 1) / steps) {}
-
-  void Next() {
-    for (int64_t i = 0; i < each_ && left_ > 0; ++i, --left_, at_ += kLineValues) {
-      if (left_ == first_) at_ = second_;
-      _mm_prefetch(at_, _MM_HINT_T1);
-    }
-  }
-
- private:
-  const uint16_t *at_, *second_;
-  int64_t left_, first_, each_;
-};
 
 /// Where a block's sums come from and go to; rows of `stride` floats.
 struct Sums {
