@@ -1,157 +1,165 @@
-// The walk over a kPanel16 matrix with 256-bit registers: each panel in two halves of eight rows.
-// Without VNNI, products of unsigned codes and signed activations are summed as pairs in 16 bits
-// (vpmaddubsw), as many as fit, and then widened by a multiplication with the group's scale.
+// Panels (quant/panel16.h) in 256-bit registers: each word in two halves of eight rows. Kernels of
+// AVX2 and of AVX-VNNI are the same templates; which products they are made of is decided by the
+// flags of the folder that includes them.
+//
+// With AVX-VNNI products of unsigned codes and signed activations are summed in 32 bits at once.
+// Without, as pairs in 16 bits (vpmaddubsw), as many words as fit, and then widened by a
+// multiplication with the group's scale.
 #pragma once
 
 #include <immintrin.h>
 
 #include "kernels/kernel.h"
+#include "quant/panel16.h"
+
+// Also where inlining matters for effect: g++ takes a function that only asks for lines for one
+// without effect and drops its calls.
+#define OCTET_ALWAYS_INLINE inline __attribute__((always_inline))
 
 namespace octet {
 namespace {
 
-// Lines are asked for twice: far ahead into the second-level cache, which can wait for many more of
-// them than the first, and then from there.
-constexpr int64_t kFarBytes = 4096, kNearBytes = 1024;
-constexpr int kMaxTokens = 2;       // that share the unpacked codes: sixteen registers
-constexpr int64_t kFewTokens = 32;  // whose sums lie in memory during a panel
+#ifdef __AVXVNNI__
+constexpr bool kVnni = true;
+#else
+constexpr bool kVnni = false;
+#endif
 
-/// Eight rows of a word of the panel. `main` points at the half's first row.
-inline __m256i LoadWord(const std::byte* main, int word) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(main + 64 * word));
+constexpr int kHalves = 2;
+
+/// What a panel's step needs beside its codes, made ready once for all tokens; and the codes, where
+/// many tokens share them.
+struct alignas(64) Unit {
+  const std::byte* main;
+  __m256i scale[16][kHalves];  // GroupScale, or floats
+  __m256i pair[8][kHalves];    // of int16, groups 2i and 2i + 1; or floats
+  __m256 d[kHalves], dmin[kHalves];
+  __m256i code[2][64][kHalves];  // by pass; word w: values 4w … 4w + 3
+};
+
+/// Eight rows of a word of the panel.
+inline __m256i LoadWord(const std::byte* main, int word, int half) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(main + 64 * word + 32 * half));
 }
-/// Eight binary16 to float.
-inline __m256 LoadHalves(const std::byte* p) {
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+/// Eight rows of 16-bit fields: binary16 to float.
+inline __m256 LoadHalves(const std::byte* p, int half) {
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p + 16 * half)));
 }
 /// Bits [shift, …) of every byte, cut by `mask`.
 inline __m256i Field(__m256i word, int shift, int mask) {
-  return _mm256_and_si256(_mm256_srl_epi16(word, _mm_cvtsi32_si128(shift)),
+  return _mm256_and_si256(_mm256_srli_epi16(word, shift),
                           _mm256_set1_epi8(static_cast<char>(mask)));
 }
 
-/// Four neighbouring codes of a token, in every lane.
-inline __m256i Four(const ActivationBlock& x, int word) {
+/// Four neighbouring bytes, in every lane.
+inline __m256i Four(const void* p) {
   int32_t four;
-  __builtin_memcpy(&four, x.q + 4 * word, sizeof(four));
+  __builtin_memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
 }
 
-/// Asks for the lines that follow [p, p + bytes) in the stream.
-inline void AskAhead(const std::byte* p, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(p + kFarBytes + i), _MM_HINT_T1);
-    _mm_prefetch(reinterpret_cast<const char*>(p + kNearBytes + i), _MM_HINT_T0);
+/// A lane whose bytes are those of the pattern: 0 … 3 of the lane, or 0x80 for zero.
+inline __m256i ShuffleLanes(__m256i words, uint32_t pattern) {
+  const __m256i lane =
+      _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
+  return _mm256_shuffle_epi8(
+      words, _mm256_or_si256(lane, _mm256_set1_epi32(static_cast<int32_t>(pattern))));
+}
+
+/// Byte j of every lane as a group's scale is multiplied: a value of 32 bits, or twice one of 16.
+inline __m256i GroupScale(__m256i words, int j) {
+  const auto byte = static_cast<uint32_t>(j);
+  return ShuffleLanes(words, kVnni ? 0x80808000u | byte : 0x80008000u | byte << 16 | byte);
+}
+inline __m256i SignedGroupScale(__m256i words, int j) {
+  const auto byte = static_cast<uint32_t>(j);
+  if constexpr (kVnni) return _mm256_srai_epi32(ShuffleLanes(words, byte << 24 | 0x808080u), 24);
+  return _mm256_srai_epi16(ShuffleLanes(words, byte << 24 | 0x800080u | byte << 8), 8);
+}
+
+/// Bytes 2 · half and 2 · half + 1 of every lane, as a pair of int16.
+inline __m256i BytePair(__m256i bytes, int half) {
+  const auto byte = static_cast<uint32_t>(2 * half);
+  return ShuffleLanes(bytes, 0x80008000u | (byte + 1) << 16 | byte);
+}
+/// Two groups' scales as a pair of int16.
+inline __m256i ScalesPair(__m256i even, __m256i odd) {
+  return _mm256_blend_epi16(even, kVnni ? _mm256_slli_epi32(odd, 16) : odd, 0xaa);
+}
+
+/// sum + Σ over the lane's four of code · activation.
+inline __m256i DotBytes(__m256i sum, __m256i codes, __m256i activations) {
+#ifdef __AVXVNNI__
+  return _mm256_dpbusd_avx_epi32(sum, codes, activations);
+#else
+  const __m256i pairs = _mm256_maddubs_epi16(codes, activations);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+}
+/// sum + Σ over the lane's two of 16-bit values.
+inline __m256i DotPairs(__m256i sum, __m256i a, __m256i b) {
+#ifdef __AVXVNNI__
+  return _mm256_dpwssd_avx_epi32(sum, a, b);
+#else
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+#endif
+}
+
+/// g++ reorders sums of integers, so that all products are there before the first is added, in
+/// memory; this keeps the order that the source has.
+OCTET_ALWAYS_INLINE void Keep(__m256i* sum) { asm("" : "+x"(*sum)); }
+
+/// sum[t] + Σ pair[i] · (sums 2i and 2i + 1 of token t), of both halves.
+template <int kPairs, int N>
+OCTET_ALWAYS_INLINE void AddPairSums(const __m256i (*pair)[kHalves], const int16_t* const* sums,
+                                     __m256i (*sum)[kHalves]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < N; ++t) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPairs; ++i) {
+      const __m256i both = Four(sums[t] + 2 * i);
+      for (int h = 0; h < kHalves; ++h) {
+        sum[t][h] = DotPairs(sum[t][h], pair[i][h], both);
+        Keep(&sum[t][h]);
+      }
+    }
   }
 }
 
-/// Eight rows of a step for all tokens; `main` and `tail` point at the first of them.
+/// Where step s of a panel lies (quant/panel16.h).
 template <class F>
-inline void HalfStep(const std::byte* main, const std::byte* tail, const ActivationBlock* x,
-                     int64_t tokens, __m256* acc) {
-  int64_t t = 0;
-  for (; t + kMaxTokens <= tokens; t += kMaxTokens) {
-    F::template Step<kMaxTokens>(main, tail, x + t, acc + t);
-  }
-  if (t < tokens) F::template Step<1>(main, tail, x + t, acc + t);
-}
-
-/// Up to kFewTokens tokens from token t on of the panel whose first row is `row`. Steps are
-/// outermost, so that each comes from memory once.
-template <class F>
-void RunPanel(const MatmulArgs& args, const std::byte* panel, int64_t row, int64_t t) {
-  constexpr int64_t kStepBytes = F::kMainBytes + F::kTailBytes;
-  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
-  const int64_t left = args.tokens - t, tokens = left < kFewTokens ? left : kFewTokens;
-  const int64_t halves = args.rows - row > 8 ? 2 : 1;
-  __m256 acc[2][kFewTokens];
-  for (int64_t i = 0; i < tokens; ++i) acc[0][i] = acc[1][i] = _mm256_setzero_ps();
-  for (int64_t s = 0; s < steps; ++s) {
+struct StepPlace {
+  StepPlace(const std::byte* panel, int64_t s, int64_t steps) {
     const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
-    const std::byte* pair = panel + (s - partner) * kStepBytes;
-    const std::byte* main = pair + partner * F::kMainBytes;
-    const std::byte* tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
-    const ActivationBlock* x = args.xq + s * args.xq_tokens + t;
-    for (int64_t half = 0; half < halves; ++half) {
-      if (t == 0) AskAhead(panel + s * kStepBytes + half * (kStepBytes / 2), kStepBytes / 2);
-      HalfStep<F>(main + 32 * half, tail + 16 * half, x, tokens, acc[half]);
-    }
+    const std::byte* pair = panel + (s - partner) * (F::kMainBytes + F::kTailBytes);
+    main = pair + partner * F::kMainBytes;
+    tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
   }
-  alignas(32) float sums[kPanelRows];
-  for (int64_t i = 0; i < tokens; ++i) {
-    _mm256_store_ps(sums, acc[0][i]);
-    _mm256_store_ps(sums + 8, acc[1][i]);
-    float* y = args.y + (t + i) * args.y_stride;
-    for (int64_t r = 0; r < kPanelRows && row + r < args.rows; ++r) y[row + r] = sums[r];
+  const std::byte *main, *tail;
+};
+
+/// A token's sums of a panel to y.
+inline void StoreRows(const MatmulArgs& args, int64_t token, int64_t row, const float* sums) {
+  float* y = args.y + token * args.y_stride + row;
+  if (args.rows - row >= kPanelRows) {
+    _mm256_storeu_ps(y, _mm256_load_ps(sums));
+    _mm256_storeu_ps(y + 8, _mm256_load_ps(sums + 8));
+    return;
   }
+  for (int64_t r = 0; row + r < args.rows; ++r) y[r] = sums[r];
 }
 
-/// Layout::kPanel16.
+/// Step s of the rows from `row` on, as a panel has it.
 template <class F>
-void MatmulPanels(const MatmulArgs& args) {
-  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
-  const int64_t panel_bytes = (steps * (F::kMainBytes + F::kTailBytes) + 63) / 64 * 64;
-  const std::byte* panel = args.w;
-  for (int64_t row = 0; row < args.rows; row += kPanelRows, panel += panel_bytes) {
-    for (int64_t t = 0; t < args.tokens; t += kFewTokens) RunPanel<F>(args, panel, row, t);
-  }
-}
-
-constexpr int64_t kTokenChunk = 256;       // tokens that share a repacked step
-constexpr int64_t kStepFloats = 4608 / 4;  // one step of any format
-
-/// Layout::kRowMajor: each step is repacked into scratch, then serves all tokens. Same bits as
-/// packed.
-template <class F>
-void MatmulRowMajor(const MatmulArgs& args) {
+void RepackStep(const MatmulArgs& args, int64_t row, int64_t s, std::byte* step) {
   constexpr int64_t kStepRowBytes = (F::kMainBytes + F::kTailBytes) / kPanelRows;
-  auto* step = reinterpret_cast<std::byte*>(args.scratch);
-  auto* acc = reinterpret_cast<__m256*>(args.scratch + kStepFloats);  // [tokens][2 halves]
-  const int64_t steps = (args.cols + kPanelStep - 1) / kPanelStep;
-  for (int64_t row = 0; row < args.rows; row += kPanelRows) {
-    for (int64_t chunk = 0; chunk < args.tokens; chunk += kTokenChunk) {
-      const int64_t left = args.tokens - chunk, tokens = left < kTokenChunk ? left : kTokenChunk;
-      for (int64_t i = 0; i < 2 * tokens; ++i) acc[i] = _mm256_setzero_ps();
-      for (int64_t s = 0; s < steps; ++s) {
-        const std::byte* rows[kPanelRows];
-        for (int64_t r = 0; r < kPanelRows; ++r) {
-          rows[r] = row + r < args.rows ? args.w + (row + r) * args.w_row_bytes + s * kStepRowBytes
-                                        : nullptr;
-        }
-        args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
-        for (int64_t t = 0; t < tokens; ++t) {
-          const ActivationBlock* x = args.xq + s * args.xq_tokens + chunk + t;
-          F::template Step<1>(step, step + F::kMainBytes, x, acc + 2 * t);
-          F::template Step<1>(step + 32, step + F::kMainBytes + 16, x, acc + 2 * t + 1);
-        }
-      }
-      const auto* sums = reinterpret_cast<const float*>(acc);
-      for (int64_t t = 0; t < tokens; ++t) {
-        float* y = args.y + (chunk + t) * args.y_stride + row;
-        for (int64_t r = 0; r < kPanelRows && row + r < args.rows; ++r) y[r] = sums[16 * t + r];
-      }
-    }
+  const std::byte* rows[kPanelRows];
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    rows[r] =
+        row + r < args.rows ? args.w + (row + r) * args.w_row_bytes + s * kStepRowBytes : nullptr;
   }
+  args.pack(rows, (args.cols - s * kPanelStep) / 32, step, step + F::kMainBytes);
 }
-
-constexpr int32_t kRowMajorScratch = kStepFloats + 16 * kTokenChunk;
 
 }  // namespace
 }  // namespace octet
-
-#define OCTET_AVX2_KERNEL(format_name, id, step)                                                   \
-  {.name = "x86_avx2/matmul_" format_name ".panel16",                                              \
-   .op = KernelOp::kMatmul,                                                                        \
-   .isa = kIsaAvx2,                                                                                \
-   .speed = 10,                                                                                    \
-   .format = Format::id,                                                                           \
-   .layout = Layout::kPanel16,                                                                     \
-   .arithmetic = Arithmetic::kFast,                                                                \
-   .activations = step::kActivations,                                                              \
-   .matmul = MatmulPanels<step>},                                                                  \
-  {                                                                                                \
-    .name = "x86_avx2/matmul_" format_name ".row_major", .op = KernelOp::kMatmul, .isa = kIsaAvx2, \
-    .speed = 10, .format = Format::id, .layout = Layout::kRowMajor,                                \
-    .arithmetic = Arithmetic::kFast, .activations = step::kActivations,                            \
-    .scratch_floats = kRowMajorScratch, .matmul = MatmulRowMajor<step>                             \
-  }
