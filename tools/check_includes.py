@@ -98,8 +98,8 @@ FACADE_ROOMS = {"include", "api", "apps", "tests", "fuzz", "bench", "examples"}
 KERNEL_STD = {"cstddef", "cstdint", "cmath", "cstring", "cfloat", "climits", "immintrin.h", "math.h", "string.h"}
 KERNEL_OWN = ("kernels/kernel.h", "cpu/isa.h", "base/f16.h", "quant/")
 # A folder whose compiler flags include all of another's (cmake/OctetModules.cmake) may share its headers.
-ISA_BUILDS_ON = {"x86_avx512": ["x86_avx2"], "x86_avx512_vnni": ["x86_avx512"], "x86_avx512_bf16": ["x86_avx512"],
-                 "x86_amx_int8": ["x86_avx512_vnni"], "x86_amx_bf16": ["x86_amx_int8", "x86_avx512_bf16"]}
+ISA_BUILDS_ON = {"x86_avx_vnni": ["x86_avx2"], "x86_avx512": ["x86_avx2"], "x86_avx512_vnni": ["x86_avx512"],
+                 "x86_avx512_bf16": ["x86_avx512"], "x86_amx_int8": ["x86_avx512_vnni"], "x86_amx_bf16": ["x86_amx_int8", "x86_avx512_bf16"]}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 SOURCES = {".cc", ".h", ".c", ".inc", ".def"}

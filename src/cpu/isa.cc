@@ -18,6 +18,7 @@ struct NamedBits {
 };
 constexpr std::array kBitNames = {
     NamedBits{"avx2", kIsaAvx2},
+    NamedBits{"avx_vnni", kIsaAvxVnni},
     NamedBits{"avx512", kIsaAvx512},
     NamedBits{"avx512_vnni", kIsaAvx512Vnni},
     NamedBits{"avx512_bf16", kIsaAvx512Bf16},
@@ -25,10 +26,12 @@ constexpr std::array kBitNames = {
     NamedBits{"amx_bf16", kIsaAmxBf16},
 };
 constexpr uint32_t kVnni = kIsaAvx2 | kIsaAvx512 | kIsaAvx512Vnni;
-/// Limits in rising order; each includes the ones before it.
+/// Limits in rising order; each includes the ones before it, but for avx_vnni, which is a branch of
+/// its own above avx2.
 constexpr std::array kLimits = {
     NamedBits{"reference", 0},
     NamedBits{"avx2", kIsaAvx2},
+    NamedBits{"avx_vnni", kIsaAvx2 | kIsaAvxVnni},
     NamedBits{"avx512", kIsaAvx2 | kIsaAvx512},
     NamedBits{"avx512_vnni", kVnni},
     NamedBits{"avx512_bf16", kVnni | kIsaAvx512Bf16},
@@ -70,6 +73,8 @@ uint32_t DetectX86() {
   if ((xcr0 & kYmmState) == kYmmState && HasAll(c1, bit_FMA | bit_F16C | bit_AVX) &&
       HasAll(b7, bit_AVX2)) {
     bits |= kIsaAvx2;
+    constexpr uint32_t kAvxVnni = 1u << 4;  // leaf 7, subleaf 1, eax
+    if (HasAll(Leaf7Sub1Eax(), kAvxVnni)) bits |= kIsaAvxVnni;
   }
   constexpr uint32_t kAvx512 =
       bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
@@ -113,8 +118,8 @@ Result<uint32_t> SelectIsa(uint32_t detected, std::string_view limit) {
     return detected & known.bits;
   }
   return Err(ErrorCode::kInvalidArgument,
-             "unknown instruction set '{}', expected reference, avx2, avx512, avx512_vnni, "
-             "avx512_bf16 or amx",
+             "unknown instruction set '{}', expected reference, avx2, avx_vnni, avx512, "
+             "avx512_vnni, avx512_bf16 or amx",
              limit);
 }
 

@@ -14,6 +14,7 @@ enum IsaBits : uint32_t {
   kIsaAmxInt8 = 1u << 3,  // tiles granted by the operating system too
   kIsaAmxBf16 = 1u << 4,  // AVX512_BF16 too
   kIsaAvx512Bf16 = 1u << 5,
+  kIsaAvxVnni = 1u << 6,  // vpdpbusd of 256 bits without AVX-512; not part of kIsaAvx512Vnni
 };
 
 }  // namespace octet

@@ -25,6 +25,14 @@ TEST(SelectIsa, CutsToTheLimitAndWhatIsBelowIt) {
   EXPECT_FALSE(SelectIsa(kVnniMachine, "avx512_bf16"));
 }
 
+TEST(SelectIsa, TakesAvxVnniAsABranchBesideAvx512) {
+  const uint32_t home = kIsaAvx2 | kIsaAvxVnni;
+  EXPECT_EQ(SelectIsa(home, "").value(), home);
+  EXPECT_EQ(SelectIsa(home | kVnniMachine, "avx_vnni").value(), home);
+  EXPECT_EQ(SelectIsa(home | kVnniMachine, "avx512_vnni").value(), kVnniMachine);
+  EXPECT_FALSE(SelectIsa(kVnniMachine, "avx_vnni"));
+}
+
 TEST(SelectIsa, RefusesWhatTheMachineLacksAndUnknownNames) {
   const auto above = SelectIsa(kIsaAvx2, "avx512");
   ASSERT_FALSE(above);
@@ -52,7 +60,7 @@ TEST(DetectIsa, IsStableAndItsBitsImplyTheOnesBelow) {
   if (bits & (kIsaAvx512Vnni | kIsaAvx512Bf16)) {
     EXPECT_TRUE(bits & kIsaAvx512);
   }
-  if (bits & kIsaAvx512) {
+  if (bits & (kIsaAvx512 | kIsaAvxVnni)) {
     EXPECT_TRUE(bits & kIsaAvx2);
   }
 }
