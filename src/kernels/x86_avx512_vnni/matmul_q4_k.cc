@@ -91,7 +91,7 @@ struct Q4_K {
   }
 
   static constexpr int kGroups = 8, kTogether = 2, kOffset = 0, kMinPairs = 4, kBias = 0;
-  static constexpr int64_t kManyTokens = 5;
+  static constexpr int64_t kManyTokens = 3;
   static constexpr int kParts = kGroups / kTogether;
   static constexpr bool kScaled = true;
 
