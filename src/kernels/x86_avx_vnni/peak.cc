@@ -1,6 +1,8 @@
 // The most that vpdpbusd does with 256-bit registers.
 #include <immintrin.h>
 
+#include <utility>
+
 #include "kernels/kernel.h"
 
 namespace octet {
@@ -9,17 +11,25 @@ namespace {
 // Two units of latency 5 want 10 sums under way; 12 leave slack.
 constexpr int kSums = 12;
 
-void DotPeak(const PeakArgs& args) {
+/// One product into a sum that stays in its register: g++ would add some of them up first.
+void Add(const __m256i& a, const __m256i& b, __m256i& sum) {
+  sum = _mm256_dpbusd_avx_epi32(sum, a, b);
+  asm("" : "+x"(sum));
+}
+
+/// Sums by constant places, for in an array that a loop walks they stay in memory.
+template <size_t... I>
+void Run(const PeakArgs& args, std::index_sequence<I...>) {
   auto* memory = reinterpret_cast<__m256i*>(args.scratch);
   const __m256i a = _mm256_load_si256(memory), b = _mm256_load_si256(memory + 1);
-  __m256i sum[kSums];
-  for (__m256i& s : sum) s = a;
-  for (int64_t i = 0; i < args.rounds; ++i) {
-    for (__m256i& s : sum) s = _mm256_dpbusd_avx_epi32(s, a, b);
-  }
-  for (int i = 1; i < kSums; ++i) sum[0] = _mm256_add_epi32(sum[0], sum[i]);
-  _mm256_store_si256(memory, sum[0]);
+  __m256i sum[] = {((void)I, a)...};
+  for (int64_t i = 0; i < args.rounds; ++i) (Add(a, b, sum[I]), ...);
+  __m256i all = _mm256_setzero_si256();
+  ((all = _mm256_add_epi32(all, sum[I])), ...);
+  _mm256_store_si256(memory, all);
 }
+
+void DotPeak(const PeakArgs& args) { Run(args, std::make_index_sequence<kSums>()); }
 
 }  // namespace
 
