@@ -123,6 +123,9 @@ struct AttendBlockArgs {
   float* m;    // [heads]
   float* l;    // [heads]
   float* acc;  // [heads][head_dim]
+  // Keys and values that the next call will read, at the same rows: to be asked for meanwhile.
+  const std::byte* next_k = nullptr;
+  const std::byte* next_v = nullptr;
 };
 /// Keys are walked in blocks of this many absolute positions, whatever the page size or chunking.
 constexpr int32_t kKeyBlock = 64;

@@ -14,6 +14,8 @@ namespace {
 
 /// Query rows that share one pass over the keys: each decoded block serves all of them.
 constexpr int64_t kQueryTile = 32;
+/// Stretches of work a thread gets at least, where there are as many, so that none ends late.
+constexpr int64_t kRunsPerThread = 8;
 
 /// One unit of work: up to kQueryTile rows of a segment against one key/value head.
 struct Tile {
@@ -47,15 +49,23 @@ int64_t TileCount(const AttentionSegment& segment) {
   return (segment.rows + kQueryTile - 1) / kQueryTile;
 }
 
+/// Rows up to this long are asked for a block ahead: so few bytes stay near meanwhile.
+constexpr int64_t kAheadRowBytes = 128;
+
+/// Where the kernel reads keys and values from `begin` on in place.
+bool LiesInPages(const KvView& kv, Format format) {
+  return format == kv.format && kv.page_tokens % kKeyBlock == 0;
+}
+KeyBlock BlockInPage(const KvView& kv, int64_t kv_head, int64_t begin) {
+  const int64_t page = begin / kv.page_tokens, offset = kv.Offset(begin, kv_head);
+  return {kv.k_pages[page] + offset, kv.v_pages[page] + offset, kv.row_bytes()};
+}
+
 /// Keys and values [begin, end) of one head, as the kernel for `format` wants them: in their page
 /// where the block lies in one, gathered or decoded to scratch otherwise.
 KeyBlock LoadKeyBlock(const KvView& kv, int64_t kv_head, int64_t begin, int64_t end, Format format,
                       const WorkerScratch& scratch) {
-  const int64_t stored_bytes = kv.row_bytes();
-  if (format == kv.format && kv.page_tokens % kKeyBlock == 0) {
-    const int64_t page = begin / kv.page_tokens, offset = kv.Offset(begin, kv_head);
-    return {kv.k_pages[page] + offset, kv.v_pages[page] + offset, stored_bytes};
-  }
+  if (LiesInPages(kv, format)) return BlockInPage(kv, kv_head, begin);
   const int64_t row_bytes = FormatBytes(format, kv.head_dim);
   const DecodeFn decode = Info(kv.format).decode;
   for (int64_t position = begin; position < end; ++position) {
@@ -83,7 +93,13 @@ int64_t FirstKey(int64_t position, int64_t window) {
   return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
 }
 
-void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q,
+/// The block of keys that a tile begins with.
+int64_t FirstBlock(const Tile& tile, const AttentionShape& shape) {
+  return FirstKey(tile.segment->first_position + tile.first, shape.sliding_window) / kKeyBlock;
+}
+
+/// `next`: what this thread computes afterwards, or null.
+void RunTile(const Tile& tile, const Tile* next, const AttentionShape& shape, View<float, 2> q,
              const Outputs& outputs, const WorkerScratch& scratch, const KernelTable& kernels) {
   const KernelDescriptor& kernel = KernelFor(tile.segment->kv.format, kernels);
   const int64_t d = shape.head_dim, group = shape.n_heads / shape.n_kv_heads;
@@ -94,12 +110,19 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q,
   std::fill_n(scratch.l, tile.rows * group, 0.0f);
   std::fill_n(scratch.acc, tile.rows * group * d, 0.0f);
 
-  const int64_t first_block = FirstKey(first_position, shape.sliding_window) / kKeyBlock;
-  for (int64_t block = first_block; block * kKeyBlock <= last_position; ++block) {
+  const bool ahead = LiesInPages(tile.segment->kv, kernel.format) &&
+                     tile.segment->kv.row_bytes() <= kAheadRowBytes;
+  for (int64_t block = FirstBlock(tile, shape); block * kKeyBlock <= last_position; ++block) {
     const int64_t base = block * kKeyBlock;
     const int64_t stop = std::min(base + kKeyBlock, last_position + 1);
     const KeyBlock keys =
         LoadKeyBlock(tile.segment->kv, tile.kv_head, base, stop, kernel.format, scratch);
+    KeyBlock coming = {};
+    if (ahead && stop <= last_position) {
+      coming = BlockInPage(tile.segment->kv, tile.kv_head, stop);
+    } else if (ahead && next != nullptr) {
+      coming = BlockInPage(next->segment->kv, next->kv_head, FirstBlock(*next, shape) * kKeyBlock);
+    }
     for (int64_t r = 0; r < tile.rows; ++r) {
       const int64_t position = first_position + r;
       const int64_t begin = std::max(FirstKey(position, shape.sliding_window), base);
@@ -118,6 +141,8 @@ void RunTile(const Tile& tile, const AttentionShape& shape, View<float, 2> q,
       args.m = scratch.m + r * group;
       args.l = scratch.l + r * group;
       args.acc = scratch.acc + r * group * d;
+      args.next_k = r == 0 ? coming.k : nullptr;
+      args.next_v = r == 0 ? coming.v : nullptr;
       kernel.attend_block(args);
     }
   }
@@ -220,8 +245,15 @@ void Attention(View<float, 2> q, const AttentionShape& shape,
   auto* scratch = context.scratch.Allocate<WorkerScratch>(context.pool.threads());
   for (int w = 0; w < context.pool.threads(); ++w)
     scratch[w] = AllocateScratch(shape, context.scratch);
-  context.ParallelFor(n_tiles, [&](int64_t i, int worker) {
-    RunTile(tiles[i], shape, q, {out, log_sum}, scratch[worker], context.kernels);
+  // A thread takes a few tiles in a row, so that it knows what to ask memory for next.
+  const int64_t run =
+      std::clamp<int64_t>(n_tiles / (kRunsPerThread * context.pool.threads()), 1, shape.n_kv_heads);
+  context.ParallelFor((n_tiles + run - 1) / run, [&](int64_t task, int worker) {
+    const int64_t end = std::min(n_tiles, (task + 1) * run);
+    for (int64_t i = task * run; i < end; ++i) {
+      RunTile(tiles[i], i + 1 < end ? &tiles[i + 1] : nullptr, shape, q, {out, log_sum},
+              scratch[worker], context.kernels);
+    }
   });
 }
 

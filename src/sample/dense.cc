@@ -46,7 +46,6 @@ OCTET_INLINE void Weigh(const DenseWeights& scale, typename Side<kFloats>::Float
   using W = typename Side<kFloats>::Words;
   constexpr float kUnderflow = -85.0f, kLog2E = 0x1.715476p+0f, kShift = 12582912.0f;
   constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
-  constexpr float kTerms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
   const F most = F{} + kLargestLogit, under = F{} + kUnderflow;
   F x = logits;
   Replace(reinterpret_cast<W>(x > most), most, x);
@@ -56,8 +55,11 @@ OCTET_INLINE void Weigh(const DenseWeights& scale, typename Side<kFloats>::Float
   Replace(~seen, under, x);
   const F shifted = x * kLog2E + kShift, n = shifted - kShift;
   const F r = (x - n * kLn2High) - n * kLn2Low;
-  F e = F{} + kTerms[0];
-  for (size_t i = 1; i < std::size(kTerms); ++i) e = e * r + kTerms[i];
+  // Written out: as a loop over the terms it stays one.
+  const F e6 = F{} + 1.0f / 720;
+  const F e4 = (e6 * r + 1.0f / 120) * r + 1.0f / 24;
+  const F e2 = (e4 * r + 1.0f / 6) * r + 0.5f;
+  const F e = (e2 * r + 1.0f) * r + 1.0f;
   const W power = (reinterpret_cast<W>(shifted) + 127) << 23;
   logits = reinterpret_cast<F>(reinterpret_cast<W>(e * reinterpret_cast<F>(power)) & seen);
 }

@@ -170,8 +170,8 @@ struct Q3_K : IntegerScales<Q3_K, 16> {
       for (int i = 0; i < 4; ++i) {
         const __m256i low = Field(LoadWord(main, 24 + i % 2, h), 4 * (i / 2), 15);
         const __m256i top = Field(LoadWord(main, 26, h), 2 * i, 3);
-        const __m256i scales = _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(top, 4)),
-                                               _mm256_set1_epi8(32));
+        const __m256i scales =
+            _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(top, 4)), _mm256_set1_epi8(32));
         for (int j = 0; j < 4; ++j) unit->scale[4 * i + j][h] = SignedGroupScale(scales, j);
       }
       unit->d[h] = LoadHalves(tail, h);

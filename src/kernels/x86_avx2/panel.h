@@ -13,8 +13,19 @@
 #include "quant/panel16.h"
 
 // Also where inlining matters for effect: g++ takes a function that only asks for lines for one
-// without effect and drops its calls.
+// without effect and drops its calls. With a sanitizer's checks around every access, bodies that
+// large take compilers minutes.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OCTET_ALWAYS_INLINE inline
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OCTET_ALWAYS_INLINE inline
+#endif
+#if !defined(OCTET_ALWAYS_INLINE)
 #define OCTET_ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
 
 namespace octet {
 namespace {

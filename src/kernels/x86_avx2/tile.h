@@ -237,7 +237,9 @@ OCTET_ALWAYS_INLINE void FloatTile(const Unit& unit, const ActivationBlock* x, T
     __m256 d[kHalves], m[kHalves];
     for (int h = 0; h < kHalves; ++h) {
       d[h] = kKept ? _mm256_castsi256_ps(unit.scale[b][h]) : F::Scale(unit.main, b, h);
-      m[h] = !F::kMins ? d[h] : kKept ? _mm256_castsi256_ps(unit.pair[b][h]) : F::Min(unit.main, b, h);
+      m[h] = !F::kMins ? d[h]
+             : kKept   ? _mm256_castsi256_ps(unit.pair[b][h])
+                       : F::Min(unit.main, b, h);
     }
 #pragma GCC unroll 6
     for (int t = 0; t < N; ++t) {

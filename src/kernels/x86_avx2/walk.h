@@ -1,7 +1,7 @@
-// The walks over a matrix. One or two tokens read codes as they lie in the panel, which is all there
-// is time for while memory delivers it. For more, two panels' codes are unpacked once a step, and
-// then multiplied with tiles of up to six tokens: each tile reads four kilobytes of codes and two of
-// activations from the first-level cache, for both panels.
+// The walks over a matrix. One or two tokens read codes as they lie in the panel, which is all
+// there is time for while memory delivers it. For more, two panels' codes are unpacked once a step,
+// and then multiplied with tiles of up to six tokens: each tile reads four kilobytes of codes and
+// two of activations from the first-level cache, for both panels.
 //
 // Steps are walked in blocks whose activations stay in the second-level cache while all panels of
 // the call pass; sums of floats wait there too.
@@ -81,8 +81,7 @@ class ManyLoop {
     const int64_t token_bytes = tokens_ * static_cast<int64_t>(sizeof(ActivationBlock));
     const int64_t block = kBlockBytes / token_bytes;
     for (int64_t i = 0; i < panels_ * tokens_; ++i) {
-      for (int h = 0; h < kHalves; ++h)
-        _mm256_store_ps(work_->acc[i] + 8 * h, _mm256_setzero_ps());
+      for (int h = 0; h < kHalves; ++h) _mm256_store_ps(work_->acc[i] + 8 * h, _mm256_setzero_ps());
     }
     for (first_ = 0; first_ < steps_; first_ += block) {
       end_ = Least(first_ + block, steps_);

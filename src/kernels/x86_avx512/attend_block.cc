@@ -41,8 +41,10 @@ struct LoadQ8 {
 
 constexpr int kAheadRows = 8;  // keys and values asked for before they are needed
 
-/// Asks for the whole row: the hardware's prefetcher starts anew in every page of keys.
-void PrefetchRow(const std::byte* row, int64_t bytes) {
+/// Asks for a whole row of those that the next call reads, or else of this one's, as the hardware's
+/// prefetcher starts anew in every page of keys.
+void PrefetchRow(const std::byte* rows, const std::byte* next, int64_t j, int64_t bytes) {
+  const std::byte* row = next != nullptr ? next + j * bytes : rows + (j + kAheadRows) * bytes;
   for (int64_t i = 0; i < bytes; i += 64)
     _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T0);
 }
@@ -78,7 +80,7 @@ void Scores(const AttendBlockArgs& args, int32_t h0, int32_t j0, float (*score)[
   const std::byte* k[J];
   for (int j = 0; j < J; ++j) {
     k[j] = args.k + (j0 + j < args.end ? j0 + j : args.end - 1) * args.kv_row_bytes;
-    PrefetchRow(k[j] + kAheadRows * args.kv_row_bytes, args.kv_row_bytes);
+    PrefetchRow(args.k, args.next_k, j0 + j, args.kv_row_bytes);
   }
   __m512 lanes[kSums];
   for (__m512& sum : lanes) sum = _mm512_setzero_ps();
@@ -159,7 +161,7 @@ void Values(const AttendBlockArgs& args, int32_t h0, int32_t d, __mmask16 mask,
           _mm512_set1_ps(decay[h]));
   for (int32_t j = args.begin; j < args.end; ++j) {
     const std::byte* row = args.v + j * args.kv_row_bytes;
-    if (d == 0) PrefetchRow(row + kAheadRows * args.kv_row_bytes, args.kv_row_bytes);
+    if (d == 0) PrefetchRow(args.v, args.next_v, j, args.kv_row_bytes);
     __m512 value[V];
     for (int v = 0; v < V; ++v) value[v] = Loader::Load(row, d + 16 * v, lanes(v));
     for (int h = 0; h < H; ++h) {

@@ -1,8 +1,6 @@
 // The most that vpdpbusd does with 256-bit registers.
 #include <immintrin.h>
 
-#include <utility>
-
 #include "kernels/kernel.h"
 
 namespace octet {
@@ -18,18 +16,19 @@ void Add(const __m256i& a, const __m256i& b, __m256i& sum) {
 }
 
 /// Sums by constant places, for in an array that a loop walks they stay in memory.
-template <size_t... I>
-void Run(const PeakArgs& args, std::index_sequence<I...>) {
+template <int... I>
+void Run(const PeakArgs& args) {
   auto* memory = reinterpret_cast<__m256i*>(args.scratch);
   const __m256i a = _mm256_load_si256(memory), b = _mm256_load_si256(memory + 1);
   __m256i sum[] = {((void)I, a)...};
+  static_assert(sizeof...(I) == kSums);
   for (int64_t i = 0; i < args.rounds; ++i) (Add(a, b, sum[I]), ...);
   __m256i all = _mm256_setzero_si256();
   ((all = _mm256_add_epi32(all, sum[I])), ...);
   _mm256_store_si256(memory, all);
 }
 
-void DotPeak(const PeakArgs& args) { Run(args, std::make_index_sequence<kSums>()); }
+void DotPeak(const PeakArgs& args) { Run<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11>(args); }
 
 }  // namespace
 
