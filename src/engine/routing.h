@@ -23,14 +23,15 @@ class RoutingRecorder : public Observer {
   void OnRouting(int32_t layer, View<const int32_t, 2> experts,
                  View<const float, 2> weights) override;
   bool wants_activations() const override { return false; }
+  bool wants_every_row() const override { return keep_rows_; }
 
   /// Of the last step: the matrices of the layers and the head, of experts those that had a row.
   int64_t StepBytes() const { return step_bytes_; }
   /// Row `row` of the last step, which was kept; empty for a dense model.
   TokenRouting Row(int64_t row, int32_t position) const;
 
-  /// Rows that each expert had since the beginning [n_layers * n_experts]; empty for a dense model.
-  /// From any thread.
+  /// Rows that each expert computed since the beginning [n_layers * n_experts]; empty for a dense
+  /// model. From any thread.
   std::vector<int64_t> Load() const;
 
  private:

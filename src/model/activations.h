@@ -40,4 +40,7 @@ struct LayerActs {
 LayerActs AllocateLayerActs(const ModelConfig& config, int64_t rows, Arena& arena,
                             int64_t most_choices = 0);
 
+/// The first `rows` of each, as inference has them.
+LayerActs FirstRows(const LayerActs& acts, int64_t rows);
+
 }  // namespace octet

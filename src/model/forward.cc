@@ -1,7 +1,6 @@
 #include "model/forward.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "model/activations.h"
@@ -10,24 +9,33 @@
 #include "ops/embed.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
+#include "ops/rows.h"
 
 namespace octet {
 namespace {
 
 /// Runs of rows of one sequence; pages are filled in layer by layer.
-std::span<AttentionSegment> MakeSegments(const Batch& batch, Arena& arena) {
-  const int64_t rows = batch.rows();
-  auto* segments = arena.Allocate<AttentionSegment>(rows);
-  int64_t n = 0;
-  for (int64_t t = 0; t < rows; ++t) {
-    if (t > 0 && batch.sequence[t] == batch.sequence[t - 1]) {
-      CHECK(batch.position[t] == batch.position[t - 1] + 1);
+std::span<AttentionSegment> MakeSegments(std::span<const int32_t> sequence,
+                                         std::span<const int32_t> position, Arena& arena) {
+  const size_t rows = sequence.size();
+  auto* segments = arena.Allocate<AttentionSegment>(static_cast<int64_t>(rows));
+  size_t n = 0;
+  for (size_t t = 0; t < rows; ++t) {
+    const bool same = t > 0 && sequence[t] == sequence[t - 1];
+    CHECK(!same || position[t] > position[t - 1]);
+    if (same && position[t] == position[t - 1] + 1) {
       ++segments[n - 1].rows;
     } else {
-      segments[n++] = AttentionSegment{t, 1, batch.position[t], {}};
+      segments[n++] = AttentionSegment{static_cast<int64_t>(t), 1, position[t], {}};
     }
   }
-  return {segments, static_cast<size_t>(n)};
+  return {segments, n};
+}
+
+void EnterLayer(std::span<const int32_t> sequence, int32_t layer, KvSource& kv,
+                std::span<AttentionSegment> segments) {
+  for (AttentionSegment& segment : segments)
+    segment.kv = kv.KvOf(sequence[static_cast<size_t>(segment.first_row)], layer);
 }
 
 int64_t MostChoices(const Batch& batch) {
@@ -38,13 +46,37 @@ int64_t MostChoices(const Batch& batch) {
   return most;
 }
 
-View<float, 2> GatherRows(View<const float, 2> h, std::span<const int32_t> rows, Arena& arena) {
-  auto gathered = arena.Matrix<float>(static_cast<int64_t>(rows.size()), h.shape[1]);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    std::memcpy(gathered[static_cast<int64_t>(r)].data, h[rows[r]].data,
-                static_cast<size_t>(h.shape[1]) * sizeof(float));
-  }
-  return gathered;
+/// What belongs to the rows that need logits, of what belongs to all (or is empty).
+template <class T>
+std::span<const T> OfLogitRows(std::span<const T> all, const Batch& batch, Arena& arena) {
+  if (all.empty()) return {};
+  auto* some = arena.Allocate<T>(static_cast<int64_t>(batch.logit_rows.size()));
+  for (size_t r = 0; r < batch.logit_rows.size(); ++r)
+    some[r] = all[static_cast<size_t>(batch.logit_rows[r])];
+  return {some, batch.logit_rows.size()};
+}
+
+/// The last layer's output of the rows that need logits goes to `last` [R, d_model]; nothing reads
+/// that of the others.
+void LastLayer(const Model& model, const Batch& batch, KvSource& kv, const StepInput& step,
+               std::span<const AttentionSegment> segments, View<const float, 2> h,
+               View<float, 2> last, LayerActs& acts, Context& context) {
+  const ModelConfig& config = model.config();
+  Arena& arena = context.scratch;
+  const auto sequence = OfLogitRows(batch.sequence, batch, arena);
+  const auto position = OfLogitRows(batch.position, batch, arena);
+  const RopeTable rope =
+      MakeRopeTable(position, config.head_dim, config.rope_theta, config.rope_scale, context);
+  const std::span<AttentionSegment> queries = MakeSegments(sequence, position, arena);
+  EnterLayer(sequence, step.layer, kv, queries);
+  const StepInput some{config,
+                       rope,
+                       step.observer,
+                       OfLogitRows(batch.controls, batch, arena),
+                       OfLogitRows(batch.adapters, batch, arena),
+                       step.layer};
+  LastLayerForward(step, model.weights().layers.back(), segments, h,
+                   {batch.logit_rows, some, queries, last}, acts, context);
 }
 
 }  // namespace
@@ -55,8 +87,8 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   const Weights& weights = model.weights();
   const int64_t rows = batch.rows();
   // Allocated before the step's scratch, so that it outlives it.
-  auto logits = context.scratch.Matrix<float>(static_cast<int64_t>(batch.logit_rows.size()),
-                                              config.vocab_size);
+  const auto n_logits = static_cast<int64_t>(batch.logit_rows.size());
+  auto logits = context.scratch.Matrix<float>(n_logits, config.vocab_size);
 
   Arena::Scope scope(context.scratch);
   auto h = context.scratch.Matrix<float>(rows, config.d_model);
@@ -65,18 +97,25 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
 
   const RopeTable rope =
       MakeRopeTable(batch.position, config.head_dim, config.rope_theta, config.rope_scale, context);
-  const std::span<AttentionSegment> segments = MakeSegments(batch, context.scratch);
+  const std::span<AttentionSegment> segments =
+      MakeSegments(batch.sequence, batch.position, context.scratch);
   LayerActs own;
   if (options.tape == nullptr) {
     own = AllocateLayerActs(config, rows, context.scratch, MostChoices(batch));
   }
+  auto last = context.scratch.Matrix<float>(n_logits, config.d_model);
+  const bool every_row = n_logits == rows || options.tape != nullptr ||
+                         (options.observer != nullptr && options.observer->wants_every_row());
   StepInput step{config, rope, options.observer, batch.controls, batch.adapters};
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {
     step.layer = layer;
-    for (AttentionSegment& segment : segments)
-      segment.kv = kv.KvOf(batch.sequence[segment.first_row], layer);
+    EnterLayer(batch.sequence, layer, kv, segments);
     LayerActs& acts = options.tape == nullptr ? own : options.tape->Enter(layer, h);
-    LayerForward(step, weights.layers[static_cast<size_t>(layer)], segments, h, acts, context);
+    if (every_row || layer + 1 < config.n_layers) {
+      LayerForward(step, weights.layers[static_cast<size_t>(layer)], segments, h, acts, context);
+    } else {
+      LastLayer(model, batch, kv, step, segments, h, last, acts, context);
+    }
   }
 
   if (options.tape != nullptr) options.tape->Leave(h);
@@ -88,7 +127,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
     options.observer->OnActivation("final_norm", -1, normed);
     options.observer->OnMatrixInput(TensorRole::kHead, -1, normed);
   }
-  auto last = GatherRows(h, batch.logit_rows, context.scratch);
+  if (every_row) GatherRows(h, batch.logit_rows, last);
   RmsNorm(last, weights.final_norm, config.norm_eps, last, context);
   const LinearTask head{&weights.head, last, logits};
   TimedLinear(StepPart::kHead, {&head, 1}, context);

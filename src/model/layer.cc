@@ -5,6 +5,7 @@
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
 #include "ops/route.h"
+#include "ops/rows.h"
 
 namespace octet {
 namespace {
@@ -17,19 +18,31 @@ void ObserveInput(const StepInput& step, TensorRole role, View<const float, 2> x
   if (step.observer != nullptr) step.observer->OnMatrixInput(role, step.layer, x);
 }
 
-void AttentionForward(const StepInput& step, const LayerWeights& weights,
-                      std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
-                      Context& context) {
-  const ModelConfig& c = step.config;
-  RmsNorm(h, weights.attn_norm, c.norm_eps, acts.attn_in, context);
-  ObserveInput(step, TensorRole::kWq, acts.attn_in);
-  const LinearTask qkv[] = {{&weights.wq, acts.attn_in, acts.q, step.adapters},
+/// The rows that ask.
+struct Queries {
+  View<const float, 2> in;  // of acts.attn_in
+  View<float, 2> out;       // [R, q_dim]
+  const RopeTable& rope;
+  std::span<const int32_t> adapters;
+};
+
+/// Queries of some rows; keys and values of all, which go to their pages.
+void ProjectQkv(const StepInput& step, const LayerWeights& weights,
+                std::span<const AttentionSegment> segments, const Queries& queries, LayerActs& acts,
+                Context& context) {
+  const LinearTask qkv[] = {{&weights.wq, queries.in, queries.out, queries.adapters},
                             {&weights.wk, acts.attn_in, acts.k, step.adapters},
                             {&weights.wv, acts.attn_in, acts.v, step.adapters}};
   TimedLinear(StepPart::kQkv, qkv, context);
-  Rope(acts.q, step.rope, c.rope_pairing, context);
-  Rope(acts.k, step.rope, c.rope_pairing, context);
+  Rope(queries.out, queries.rope, step.config.rope_pairing, context);
+  Rope(acts.k, step.rope, step.config.rope_pairing, context);
   AppendKv(acts.k, acts.v, segments, context);
+}
+
+void AttentionForward(const StepInput& step, const LayerWeights& weights,
+                      std::span<const AttentionSegment> segments, LayerActs& acts,
+                      Context& context) {
+  const ModelConfig& c = step.config;
   Attention(acts.q, {c.n_heads, c.n_kv_heads, c.head_dim, c.sliding_window}, segments, acts.attn,
             context, acts.log_sum);
   ObserveInput(step, TensorRole::kWo, acts.attn);
@@ -81,14 +94,11 @@ void MoeForward(const StepInput& step, const LayerWeights& weights, LayerActs& a
   }
 }
 
-}  // namespace
-
-void LayerForward(const StepInput& step, const LayerWeights& weights,
-                  std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
-                  Context& context) {
-  if (step.observer == nullptr && CanTileLayer(weights, segments, acts, context))
-    return TileLayerForward(step, weights, segments, h, acts, context);
-  AttentionForward(step, weights, segments, h, acts, context);
+/// What follows once keys and values are in their pages.
+void AfterKeys(const StepInput& step, const LayerWeights& weights,
+               std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
+               Context& context) {
+  AttentionForward(step, weights, segments, acts, context);
   AddAndRmsNorm(h, acts.attn_out, weights.ffn_norm, step.config.norm_eps, acts.ffn_in, context);
   Observe(step, "h_mid", h);
   if (step.config.is_moe()) {
@@ -101,6 +111,36 @@ void LayerForward(const StepInput& step, const LayerWeights& weights,
   Observe(step, "ffn_out", acts.ffn_out);
   AddInPlace(h, acts.ffn_out, context);
   Observe(step, "layer_out", h);
+}
+
+}  // namespace
+
+void LayerForward(const StepInput& step, const LayerWeights& weights,
+                  std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
+                  Context& context) {
+  if (step.observer == nullptr && CanTileLayer(weights, segments, acts, context))
+    return TileLayerForward(step, weights, segments, h, acts, context);
+  RmsNorm(h, weights.attn_norm, step.config.norm_eps, acts.attn_in, context);
+  ObserveInput(step, TensorRole::kWq, acts.attn_in);
+  ProjectQkv(step, weights, segments, {acts.attn_in, acts.q, step.rope, step.adapters}, acts,
+             context);
+  AfterKeys(step, weights, segments, h, acts, context);
+}
+
+void LastLayerForward(const StepInput& step, const LayerWeights& weights,
+                      std::span<const AttentionSegment> segments, View<const float, 2> h,
+                      const StepRows& some, LayerActs& acts, Context& context) {
+  const Arena::Scope scope(context.scratch);
+  const auto rows = static_cast<int64_t>(some.index.size());
+  LayerActs few = FirstRows(acts, rows);
+  RmsNorm(h, weights.attn_norm, step.config.norm_eps, acts.attn_in, context);
+  const auto in = context.scratch.Matrix<float>(rows, step.config.d_model);
+  GatherRows(acts.attn_in, some.index, in);
+  ProjectQkv(step, weights, segments, {in, few.q, some.step.rope, some.step.adapters}, acts,
+             context);
+  if (rows == 0) return;
+  GatherRows(h, some.index, some.h);
+  AfterKeys(some.step, weights, some.segments, some.h, few, context);
 }
 
 }  // namespace octet

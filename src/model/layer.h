@@ -29,4 +29,19 @@ void LayerForward(const StepInput& step, const LayerWeights& weights,
                   std::span<const AttentionSegment> segments, View<float, 2> h, LayerActs& acts,
                   Context& context);
 
+/// Some rows of a step, as a step of their own.
+struct StepRows {
+  std::span<const int32_t> index;  // [R] of the step's rows, ascending
+  StepInput step;
+  std::span<const AttentionSegment> segments;  // over the R rows
+  View<float, 2> h;                            // [R, d_model]
+};
+
+/// The last layer where the output of `some` rows alone is wanted: all rows leave their keys and
+/// values, and only those go on. h [T, d_model] is read; some.h gets the layer's output, with the
+/// bits that LayerForward gives these rows. The first R rows of `acts` are filled.
+void LastLayerForward(const StepInput& step, const LayerWeights& weights,
+                      std::span<const AttentionSegment> segments, View<const float, 2> h,
+                      const StepRows& some, LayerActs& acts, Context& context);
+
 }  // namespace octet

@@ -16,6 +16,9 @@ class Observer {
   virtual ~Observer() = default;
   /// Whether it wants more than OnRouting; the final norm of every row is computed only then.
   virtual bool wants_activations() const { return true; }
+  /// Without it the last layer chooses experts only for the rows whose logits are wanted, and
+  /// OnRouting hears of those.
+  virtual bool wants_every_row() const { return true; }
   /// "embed", "attn_out", "h_mid", "ffn_out", "layer_out", "final_norm", "router_logits": float
   /// rows [T, width]; layer is -1 for the first and the last-but-one.
   virtual void OnActivation(const char* name, int32_t layer, View<const float, 2> value) {

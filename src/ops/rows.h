@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "base/function_ref.h"
 #include "ops/context.h"
+#include "tensor/view.h"
 
 namespace octet {
 
@@ -27,6 +29,12 @@ inline void ForEachRow(int64_t rows, int64_t width, Context& context,
 inline void ScaleRow(const float* row, float scale, int64_t n, bool adds, float* out,
                      const Context& context) {
   context.kernels.sum->sum({out, adds, &row, &scale, 1, n});
+}
+
+/// out[i] = x[index[i]].
+inline void GatherRows(View<const float, 2> x, std::span<const int32_t> index, View<float, 2> out) {
+  for (size_t i = 0; i < index.size(); ++i)
+    std::copy_n(x[index[i]].data, x.shape[1], out[static_cast<int64_t>(i)].data);
 }
 
 }  // namespace octet

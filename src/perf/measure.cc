@@ -16,6 +16,8 @@ namespace octet {
 /// How many rows went through each expert of each layer.
 class TouchedExperts : public Observer {
  public:
+  bool wants_activations() const override { return false; }
+  bool wants_every_row() const override { return false; }
   void OnRouting(int32_t layer, View<const int32_t, 2> experts, View<const float, 2>) override {
     for (int64_t t = 0; t < experts.shape[0]; ++t) {
       for (const int32_t expert : experts[t]) ++rows_[{layer, expert}];
@@ -186,10 +188,12 @@ void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, Touche
   };
   for (int32_t l = 0; l < config.n_layers; ++l) {
     const LayerWeights& layer = model_->weights().layers[static_cast<size_t>(l)];
-    for (const WeightMatrix* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.router})
-      add(*w, true, rows);
+    // Through the last layer go those whose logits are wanted, past their keys and values.
+    const double out_rows = l + 1 < config.n_layers ? rows : static_cast<double>(logit_rows);
+    for (const WeightMatrix* w : {&layer.wk, &layer.wv}) add(*w, true, rows);
+    for (const WeightMatrix* w : {&layer.wq, &layer.wo, &layer.router}) add(*w, true, out_rows);
     for (int32_t e = 0; e < static_cast<int32_t>(layer.experts.size()); ++e) {
-      const double rows_through = config.is_moe() ? touched.RowsOf(l, e) : rows;
+      const double rows_through = config.is_moe() ? touched.RowsOf(l, e) : out_rows;
       const Expert& expert = layer.experts[static_cast<size_t>(e)];
       for (const WeightMatrix* w : {&expert.w1, &expert.w2, &expert.w3})
         add(*w, rows_through > 0, rows_through);
@@ -224,15 +228,20 @@ StepCost StepBench::Cost(size_t i, Context& context) {
     cost.experts_touched += step.experts_touched / static_cast<double>(steps);
   }
   const auto rows = static_cast<double>(shape.tokens());
+  const double layer_rows = rows * static_cast<double>(config.n_layers - 1) +
+                            static_cast<double>(rows_[i].logit_rows.size());
   cost.rows_per_matrix =
-      config.is_moe() ? rows * static_cast<double>(config.n_experts_per_token * config.n_layers) /
-                            cost.experts_touched
-                      : rows;
+      config.is_moe()
+          ? layer_rows * static_cast<double>(config.n_experts_per_token) / cost.experts_touched
+          : rows;
   const double depth = shape.mean_depth(), new_rows = static_cast<double>(shape.rows);
   const double window =
       config.sliding_window > 0 ? static_cast<double>(config.sliding_window) : depth + new_rows;
   const double keys = std::min(depth + (new_rows + 1) / 2, window);
-  cost.flops += rows * keys * 4.0 * static_cast<double>(config.q_dim() * config.n_layers);
+  const double last_keys = std::min(depth + new_rows, window);  // of the rows that need logits
+  const double queries = rows * keys * static_cast<double>(config.n_layers - 1) +
+                         static_cast<double>(rows_[i].logit_rows.size()) * last_keys;
+  cost.flops += queries * 4.0 * static_cast<double>(config.q_dim());
   cost.kv_bytes = static_cast<double>(shape.batch) *
                   std::min(depth + new_rows, window + new_rows - 1) *
                   static_cast<double>(KvCache::BytesPerToken(config, kv_.options().format));

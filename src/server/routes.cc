@@ -94,7 +94,7 @@ void MetricsText(Host& host, const ExchangePtr& exchange) {
   exchange->Respond(std::move(response));
 }
 
-/// How many tokens each expert had in each layer since the server began.
+/// How many tokens each expert computed in each layer since the server began.
 void ExpertLoad(Host& host, const ExchangePtr& exchange) {
   const ModelConfig& config = host.engine.config();
   const std::vector<int64_t> counts = host.engine.ExpertLoad();

@@ -127,6 +127,31 @@ TEST_P(BaseProperty, DecodeInABatchEqualsDecodeAlone) {
   }
 }
 
+// The last layer leaves out what nobody reads.
+TEST_P(BaseProperty, RowsWithoutLogitsDoNotMatter) {
+  auto runner = Runner(2, 16);
+  const int64_t vocab = GetParam().config.vocab_size;
+  const int32_t other = runner.kv().AddSequence(), ours = runner.kv().AddSequence();
+  // Rows of ours whose logits are wanted, step by step, behind five rows of the other's.
+  const std::vector<std::vector<int32_t>> wanted = {{}, {49}, {0, 7, 8, 9, 31}};
+  for (int64_t step = 0; step < 3; ++step) {
+    std::vector<int32_t> rows;
+    if (step == 1) rows.push_back(4);  // the other's last
+    const size_t before = rows.size();
+    for (const int32_t row : wanted[static_cast<size_t>(step)]) rows.push_back(5 + row);
+    const auto logits = runner.StepFor(
+        rows, {{other, 5 * step, RandomIds(5, vocab, static_cast<uint64_t>(step))},
+               {ours, 50 * step, {ids_.begin() + 50 * step, ids_.begin() + 50 * (step + 1)}}});
+    ASSERT_EQ(logits.size(), rows.size() * static_cast<size_t>(vocab));
+    for (size_t r = before; r < rows.size(); ++r) {
+      const auto got = logits.begin() + static_cast<int64_t>(r) * vocab;
+      const int64_t position = 50 * step + rows[r] - 5;
+      EXPECT_TRUE(std::equal(got, got + vocab, alone_.begin() + position * vocab))
+          << "position " << position;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, BaseProperty, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return std::string(info.param.name); });
 

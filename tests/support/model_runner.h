@@ -44,6 +44,16 @@ class ModelRunner {
 
   /// One step over several sequences; logits of every row, [T, vocab] flattened.
   std::vector<float> Step(const std::vector<Part>& parts, Observer* observer = nullptr) {
+    size_t n = 0;
+    for (const Part& part : parts) n += part.tokens.size();
+    std::vector<int32_t> rows(n);
+    std::iota(rows.begin(), rows.end(), 0);
+    return StepFor(rows, parts, observer);
+  }
+
+  /// Logits of some rows of the step, ascending.
+  std::vector<float> StepFor(const std::vector<int32_t>& rows, const std::vector<Part>& parts,
+                             Observer* observer = nullptr) {
     std::vector<int32_t> token, position, sequence;
     for (const Part& part : parts) {
       const auto n = static_cast<int64_t>(part.tokens.size());
@@ -55,8 +65,6 @@ class ModelRunner {
         sequence.push_back(part.sequence);
       }
     }
-    std::vector<int32_t> rows(token.size());
-    std::iota(rows.begin(), rows.end(), 0);
     Arena::Scope scope(arena_);
     const auto logits =
         Forward(model_, {token, position, sequence, rows}, kv_, {observer}, context_);
