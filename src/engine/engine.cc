@@ -344,7 +344,7 @@ void Engine::TracePrompts() {
 
 /// Chooses a token from each row while the row's own token was right: `logits` [1 + draft_rows,
 /// vocab] of the last token and of the guesses after it, from `first` of the step's.
-void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits) {
+void Engine::CommitRows(Sequence& s, int64_t first, View<float, 2> logits) {
   const int64_t before = s.length();
   for (int64_t r = 0; r < logits.shape[0]; ++r) {
     // Right guesses are tokens by now, and their keys and values are in the cache.
@@ -352,7 +352,7 @@ void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits)
     const auto row = logits[r];
     const bool last = r + 1 == logits.shape[0];
     const auto position = static_cast<int32_t>(s.length()) - 1;
-    const std::span<const float> values(row.data, static_cast<size_t>(row.shape[0]));
+    const std::span<float> values(row.data, static_cast<size_t>(row.shape[0]));
     const int32_t id = ChoosesAlone(s) ? chosen_[static_cast<size_t>(first)] : Choose(s, values);
     Commit(s, id, values);
     Event& event = events_.back();
@@ -371,13 +371,13 @@ void Engine::CommitRows(Sequence& s, int64_t first, View<const float, 2> logits)
 }
 
 /// All threads choose, and judge prompts, each in other rows.
-void Engine::UseRows(View<const float, 2> logits) {
+void Engine::UseRows(View<float, 2> logits) {
   chosen_.resize(logit_owner_.size());
   pool_.ParallelFor(logits.shape[0], [&](int64_t r, int) {
     const LogitRow& owner = logit_owner_[static_cast<size_t>(r)];
     Sequence& s = *owner.sequence;
     const auto row = logits[r];
-    const std::span<const float> values(row.data, static_cast<size_t>(row.shape[0]));
+    const std::span<float> values(row.data, static_cast<size_t>(row.shape[0]));
     if (owner.judges >= 0) return Judge(s, owner.judges, values);
     if (ChoosesAlone(s)) chosen_[static_cast<size_t>(r)] = Choose(s, values);
   });
@@ -432,7 +432,7 @@ void Engine::Commit(Sequence& s, int32_t id, std::span<const float> logits) {
 }
 
 /// The next token, or -1 when none has a finite logit.
-int32_t Engine::Choose(Sequence& s, std::span<const float> logits) {
+int32_t Engine::Choose(Sequence& s, std::span<float> logits) {
   if (!s.constraint) return s.sampler.Sample(logits, s.tokens, s.length());
   const int64_t left =
       std::min(s.request.max_tokens - s.answered(), options_.max_context - s.length());

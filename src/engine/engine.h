@@ -136,11 +136,11 @@ class Engine {
   void AddRows(Sequence& sequence, int64_t count);
   void AddDraftRows(Sequence& sequence);
   void TracePrompts();
-  void CommitRows(Sequence& sequence, int64_t first, View<const float, 2> logits);
+  void CommitRows(Sequence& sequence, int64_t first, View<float, 2> logits);
   void FinishPrompts();
-  void UseRows(View<const float, 2> logits);
+  void UseRows(View<float, 2> logits);
   static void Judge(Sequence& sequence, int64_t position, std::span<const float> logits);
-  int32_t Choose(Sequence& sequence, std::span<const float> logits);
+  int32_t Choose(Sequence& sequence, std::span<float> logits);
   void Commit(Sequence& sequence, int32_t id, std::span<const float> logits);
   Status StartConstraint(Sequence& sequence) const;
   static void AddLogProbs(const Sequence& sequence, std::span<const float> logits, Event& event);

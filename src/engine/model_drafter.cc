@@ -209,7 +209,7 @@ void ModelDrafter::Round(Context& context) {
 }
 
 /// Adds a guess; true when another one shall follow it.
-bool ModelDrafter::Guess(Active& active, std::span<const float> logits) {
+bool ModelDrafter::Guess(Active& active, std::span<float> logits) {
   const DraftJob& job = *active.job;
   const Text& text = *active.text;
   const int32_t id =

@@ -65,7 +65,7 @@ class ModelDrafter : public Drafter {
   void AddRow(Text& text, int32_t token);
   /// One step over the rows added; the guesses of every active job, some of which end.
   void Round(Context& context);
-  bool Guess(Active& active, std::span<const float> logits);
+  bool Guess(Active& active, std::span<float> logits);
 
   const Model& model_;
   ModelDrafterOptions options_;

@@ -62,7 +62,7 @@ std::map<int32_t, float> Left(const Sampler& sampler) {
 // With a mask that allows everything, candidates are taken out one by one before anything else.
 TEST(CandidateSet, LeavesTheSameOfTheWholeVocabularyAsOfItsTokensOneByOne) {
   for (const int32_t n : {1, 15, 16, 100, 257, 1000, 6144}) {
-    const std::vector<float> logits = Logits(n, static_cast<uint64_t>(n));
+    std::vector<float> logits = Logits(n, static_cast<uint64_t>(n));
     const std::vector<uint64_t> all((static_cast<size_t>(n) + 63) / 64, ~uint64_t{0});
     for (const SamplingOptions& options : Options()) {
       SCOPED_TRACE(fmt::format(

@@ -31,12 +31,6 @@ OCTET_INLINE void LoadFrom(const float* x, F& values) {
   std::memcpy(&values, x, sizeof values);
 }
 
-/// Where the mask has ones.
-template <class W, class F>
-OCTET_INLINE void Replace(const W& where, const F& by, F& x) {
-  x = reinterpret_cast<F>((reinterpret_cast<W>(by) & where) | (reinterpret_cast<W>(x) & ~where));
-}
-
 /// Logits become weights. Cody and Waite's reduction: x = n · ln 2 + r, |r| ≤ ln 2 / 2, e^r by
 /// Taylor to r^6 (its error there is 2^-23), times 2^n taken from the low bits of a float near
 /// 1.5 · 2^23.
@@ -48,11 +42,11 @@ OCTET_INLINE void Weigh(const DenseWeights& scale, typename Side<kFloats>::Float
   constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
   const F most = F{} + kLargestLogit, under = F{} + kUnderflow;
   F x = logits;
-  Replace(reinterpret_cast<W>(x > most), most, x);
+  x = x > most ? most : x;
   x = (x - scale.max) * scale.sharpness;
   // No number and -inf fail the comparison.
-  const W seen = reinterpret_cast<W>(x > under);
-  Replace(~seen, under, x);
+  const auto seen = x > under;
+  x = seen ? x : under;
   const F shifted = x * kLog2E + kShift, n = shifted - kShift;
   const F r = (x - n * kLn2High) - n * kLn2Low;
   // Written out: as a loop over the terms it stays one.
@@ -61,7 +55,7 @@ OCTET_INLINE void Weigh(const DenseWeights& scale, typename Side<kFloats>::Float
   const F e2 = (e4 * r + 1.0f / 6) * r + 0.5f;
   const F e = (e2 * r + 1.0f) * r + 1.0f;
   const W power = (reinterpret_cast<W>(shifted) + 127) << 23;
-  logits = reinterpret_cast<F>(reinterpret_cast<W>(e * reinterpret_cast<F>(power)) & seen);
+  logits = seen ? e * reinterpret_cast<F>(power) : F{};
 }
 
 /// The last logits, fewer than kLanes, with -inf behind them.
@@ -102,47 +96,89 @@ OCTET_INLINE double SumOf(const DenseWeights& scale, std::span<const float> logi
   return total;
 }
 
-using SumFn = double (*)(const DenseWeights&, std::span<const float>, std::span<double>);
-
-double SumByFour(const DenseWeights& scale, std::span<const float> logits,
-                 std::span<double> block_sums) {
-  return SumOf<4>(scale, logits, block_sums);
+template <size_t kFloats>
+OCTET_INLINE float MaxOf(std::span<const float> logits) {
+  using F = typename Side<kFloats>::Floats;
+  constexpr size_t kChains = 4;  // hide the latency
+  F most[kChains];
+  for (F& some : most) some = F{} + kNone;
+  size_t i = 0;
+  for (; i + kChains * kFloats <= logits.size(); i += kChains * kFloats) {
+    for (size_t c = 0; c < kChains; ++c) {
+      F values;
+      LoadFrom(logits.data() + i + c * kFloats, values);
+      most[c] = values > most[c] ? values : most[c];
+    }
+  }
+  float largest = kNone;
+  for (const F& some : most) {
+    for (size_t j = 0; j < kFloats; ++j) largest = std::max(largest, some[j]);
+  }
+  for (; i < logits.size(); ++i) largest = logits[i] > largest ? logits[i] : largest;
+  return largest;
 }
+
+template <size_t kFloats>
+OCTET_INLINE void WeighAll(const DenseWeights& scale, std::span<const float> logits,
+                           float* weights) {
+  const auto weigh = [&](const float* from, float* to) {
+    for (size_t j = 0; j < kLanes; j += kFloats) {
+      typename Side<kFloats>::Floats some;
+      LoadFrom(from + j, some);
+      Weigh<kFloats>(scale, some);
+      std::memcpy(to + j, &some, sizeof some);
+    }
+  };
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) weigh(logits.data() + i, weights + i);
+  if (i == logits.size()) return;
+  float last[kLanes];
+  weigh(Tail(logits).values, last);
+  std::copy_n(last, logits.size() - i, weights + i);
+}
+
+struct Passes {
+  float (*max)(std::span<const float>);
+  double (*sum)(const DenseWeights&, std::span<const float>, std::span<double>);
+  void (*weigh)(const DenseWeights&, std::span<const float>, float*);
+};
+
+// Each as a function of its own, for instructions of its own.
+#define OCTET_PASSES(target, name, floats)                                                  \
+  target float MaxBy##name(std::span<const float> logits) { return MaxOf<floats>(logits); } \
+  target double SumBy##name(const DenseWeights& scale, std::span<const float> logits,       \
+                            std::span<double> block_sums) {                                 \
+    return SumOf<floats>(scale, logits, block_sums);                                        \
+  }                                                                                         \
+  target void WeighBy##name(const DenseWeights& scale, std::span<const float> logits,       \
+                            float* weights) {                                               \
+    WeighAll<floats>(scale, logits, weights);                                               \
+  }                                                                                         \
+  constexpr Passes kBy##name = {MaxBy##name, SumBy##name, WeighBy##name};
+
+OCTET_PASSES(, Four, 4)
 
 #if defined(__x86_64__)
-[[gnu::target("avx2")]] double SumByEight(const DenseWeights& scale, std::span<const float> logits,
-                                          std::span<double> block_sums) {
-  return SumOf<8>(scale, logits, block_sums);
-}
+OCTET_PASSES([[gnu::target("avx2")]], Eight, 8)
+OCTET_PASSES([[gnu::target("avx512f,avx512dq")]], Sixteen, 16)
 
-[[gnu::target("avx512f,avx512dq")]] double SumBySixteen(const DenseWeights& scale,
-                                                        std::span<const float> logits,
-                                                        std::span<double> block_sums) {
-  return SumOf<16>(scale, logits, block_sums);
-}
-
-SumFn WidestSum() {
+const Passes& Widest() {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return SumBySixteen;
-  return __builtin_cpu_supports("avx2") ? SumByEight : SumByFour;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return kBySixteen;
+  return __builtin_cpu_supports("avx2") ? kByEight : kByFour;
 }
 #else
-SumFn WidestSum() { return SumByFour; }
+const Passes& Widest() { return kByFour; }
 #endif
+
+const Passes& PassesHere() {
+  static const Passes& passes = Widest();
+  return passes;
+}
 
 }  // namespace
 
-float MaxLogit(std::span<const float> logits) {
-  constexpr size_t kWide = 2 * kLanes;  // two chains hide the latency
-  float most[kWide];
-  std::fill_n(most, kWide, kNone);
-  size_t i = 0;
-  for (; i + kWide <= logits.size(); i += kWide) {
-    for (size_t j = 0; j < kWide; ++j) most[j] = logits[i + j] > most[j] ? logits[i + j] : most[j];
-  }
-  for (; i < logits.size(); ++i) most[0] = logits[i] > most[0] ? logits[i] : most[0];
-  return *std::max_element(most, most + kWide);
-}
+float MaxLogit(std::span<const float> logits) { return PassesHere().max(logits); }
 
 size_t NextRun(std::span<const float> logits, size_t from, float floor) {
   const Floats least = Floats{} + floor;
@@ -166,25 +202,11 @@ int32_t FirstWithLogit(std::span<const float> logits, float logit) {
 }
 
 void DenseWeights::Compute(std::span<const float> logits, float* weights) const {
-  const auto weigh = [&](const float* from, float* to) {
-    for (size_t j = 0; j < kLanes; j += kWidth) {
-      Floats four;
-      LoadFrom(from + j, four);
-      Weigh<kWidth>(*this, four);
-      std::memcpy(to + j, &four, sizeof four);
-    }
-  };
-  size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) weigh(logits.data() + i, weights + i);
-  if (i == logits.size()) return;
-  float last[kLanes];
-  weigh(Tail(logits).values, last);
-  std::copy_n(last, logits.size() - i, weights + i);
+  PassesHere().weigh(*this, logits, weights);
 }
 
 double DenseWeights::Sum(std::span<const float> logits, std::span<double> block_sums) const {
-  static const SumFn kSum = WidestSum();
-  return kSum(*this, logits, block_sums);
+  return PassesHere().sum(*this, logits, block_sums);
 }
 
 }  // namespace octet

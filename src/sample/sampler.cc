@@ -38,36 +38,61 @@ Sampler::Sampler(const SamplingOptions& options, const SamplerVocabulary& vocabu
       banned_(options.banned_ids),
       dry_(options, vocabulary.size, vocabulary.dry_breaker_ids),
       candidates_(vocabulary.size),
-      logits_(static_cast<size_t>(vocabulary.size)),
       counts_(static_cast<size_t>(vocabulary.size), 0),
       mirostat_mu_(2.0 * options.mirostat_tau) {
   if (options.ignore_eos) {
     banned_.insert(banned_.end(), vocabulary.end_ids.begin(), vocabulary.end_ids.end());
   }
+  // All room at once, so that steps do not allocate.
+  apart_.reserve(options.logit_bias.size() + banned_.size());
+  if (Penalises()) logits_.reserve(static_cast<size_t>(vocabulary.size));
 }
 
-/// Whether the model's own logits are drawn from, so that no copy is needed.
-bool Sampler::LeavesLogits() const {
-  return options_.logit_bias.empty() && banned_.empty() && options_.dry_multiplier == 0 &&
-         options_.repeat_penalty == 1 && options_.presence_penalty == 0 &&
-         options_.frequency_penalty == 0;
+bool Sampler::Penalises() const {
+  return options_.dry_multiplier != 0 || options_.repeat_penalty != 1 ||
+         options_.presence_penalty != 0 || options_.frequency_penalty != 0;
 }
 
-void Sampler::ChangeLogits(std::span<const int32_t> history) {
-  for (const auto& [id, bias] : options_.logit_bias) logits_[id] += bias;
-  for (const int32_t id : banned_) logits_[id] = -std::numeric_limits<float>::infinity();
+void Sampler::Penalise(std::span<const int32_t> history) {
   ApplyPenalties(options_, history, counts_, logits_);
   dry_.Apply(history, logits_);
 }
 
-int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history,
-                        int64_t position, std::span<const uint64_t> allowed) {
-  CHECK(logits.size() == logits_.size());
-  if (!LeavesLogits()) {
-    std::copy(logits.begin(), logits.end(), logits_.begin());
-    ChangeLogits(history);
-    logits = logits_;
+/// Bans and biases are few: the logits bear them for a while, which is cheaper than a copy.
+void Sampler::SetApart(std::span<float> logits) {
+  apart_.clear();
+  const auto change = [&](int32_t id, float to) {
+    apart_.emplace_back(id, std::exchange(logits[static_cast<size_t>(id)], to));
+  };
+  for (const auto& [id, bias] : options_.logit_bias)
+    change(id, logits[static_cast<size_t>(id)] + bias);
+  for (const int32_t id : banned_) change(id, -std::numeric_limits<float>::infinity());
+}
+
+/// The last change first: an id may have several.
+void Sampler::PutBack(std::span<float> logits) {
+  for (auto i = apart_.rbegin(); i != apart_.rend(); ++i)
+    logits[static_cast<size_t>(i->first)] = i->second;
+}
+
+int32_t Sampler::Sample(std::span<float> logits, std::span<const int32_t> history, int64_t position,
+                        std::span<const uint64_t> allowed) {
+  CHECK(logits.size() == counts_.size());
+  SetApart(logits);
+  int32_t id = -1;
+  if (Penalises()) {
+    logits_.assign(logits.begin(), logits.end());
+    Penalise(history);
+    id = Choose(logits_, position, allowed);
+  } else {
+    id = Choose(logits, position, allowed);
   }
+  PutBack(logits);
+  return id;
+}
+
+int32_t Sampler::Choose(std::span<const float> logits, int64_t position,
+                        std::span<const uint64_t> allowed) {
   allowed.empty() ? candidates_.Gather(logits) : candidates_.Gather(logits, allowed);
   if (candidates_.empty()) return -1;
   if (options_.temperature == 0) {

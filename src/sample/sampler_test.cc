@@ -53,7 +53,7 @@ class GoldenSampling : public ::testing::Test {
   void Expect(const SamplingOptions& options, const std::string& key) {
     SCOPED_TRACE(key);
     const testing::Golden golden(testing::SharedData() / "reference/golden/sampling");
-    const auto logits = golden.Get<float>("logits");
+    auto logits = golden.Get<float>("logits");
     const auto want = golden.Get<float>(key);
     Sampler sampler = Make(options, static_cast<int32_t>(logits.size()));
     sampler.Sample(logits, {}, 0);
@@ -126,7 +126,8 @@ TEST_F(GoldenSampling, RepetitionPenaltyEqualsTheReference) {
 
 TEST(Sampler, TakesTheLowestOfEqualsAtTemperatureZero) {
   Sampler sampler = Make(SamplingOptions::Greedy(), 5);
-  EXPECT_EQ(sampler.Sample(std::vector<float>{1, 3, 2, 3, 3}, {}, 0), 1);
+  std::vector<float> logits = {1, 3, 2, 3, 3};
+  EXPECT_EQ(sampler.Sample(logits, {}, 0), 1);
 }
 
 TEST(Sampler, KeepsTheLowestIdsOfEqualsInTopK) {
@@ -162,7 +163,7 @@ TEST(Sampler, KeepsTheLikeliestWhenTruncationsAreZero) {
 }
 
 TEST(Sampler, DrawsWithTheModelsFrequencies) {
-  const std::vector<float> logits = Logs({0.5, 0.3, 0.15, 0.05});
+  std::vector<float> logits = Logs({0.5, 0.3, 0.15, 0.05});
   SamplingOptions options = SamplingOptions::Plain();
   options.seed = 7;
   Sampler sampler = Make(options, 4);
@@ -176,7 +177,7 @@ TEST(Sampler, DrawsWithTheModelsFrequencies) {
 }
 
 TEST(Sampler, DependsOnSeedStreamAndPositionOnly) {
-  const std::vector<float> logits(100, 0.0f);
+  std::vector<float> logits(100, 0.0f);
   const auto draw = [&](uint64_t seed, uint64_t stream) {
     SamplingOptions options = SamplingOptions::Plain();
     options.seed = seed;
@@ -199,12 +200,28 @@ TEST(Sampler, NeverChoosesBannedTokens) {
   options.logit_bias = {{3, -kInfinity}, {1, 5.0f}};
   options.ignore_eos = true;
   Sampler sampler = Make(options, 5, {2});
-  EXPECT_EQ(sampler.Sample(std::vector<float>{0, -2, 9, 9, 9}, {}, 0), 1);
+  std::vector<float> logits = {0, -2, 9, 9, 9};
+  EXPECT_EQ(sampler.Sample(logits, {}, 0), 1);
+}
+
+TEST(Sampler, LeavesTheLogitsAsTheyWere) {
+  SamplingOptions options = SamplingOptions::Plain();
+  options.banned_ids = {1, 3};
+  options.logit_bias = {{3, 2.0f}, {0, -1.5f}, {3, 4.0f}};
+  const std::vector<float> before = {0.1f, -2, 9, 0.3f, -kInfinity};
+  for (const float presence : {0.0f, 0.5f}) {
+    options.presence_penalty = presence;
+    Sampler sampler = Make(options, 5);
+    std::vector<float> logits = before;
+    sampler.Sample(logits, std::vector<int32_t>{2, 0}, 2);
+    EXPECT_EQ(logits, before);
+  }
 }
 
 TEST(Sampler, SaysWhenNoTokenIsPossible) {
   Sampler sampler = Make(SamplingOptions::Plain(), 2);
-  EXPECT_EQ(sampler.Sample(std::vector<float>{-kInfinity, std::nanf("")}, {}, 0), -1);
+  std::vector<float> logits = {-kInfinity, std::nanf("")};
+  EXPECT_EQ(sampler.Sample(logits, {}, 0), -1);
 }
 
 TEST(Sampler, SurvivesExtremeLogits) {
@@ -214,7 +231,8 @@ TEST(Sampler, SurvivesExtremeLogits) {
   options.top_p = 0.9f;
   options.min_p = 0.1f;
   Sampler sampler = Make(options, 4);
-  EXPECT_EQ(sampler.Sample(std::vector<float>{-3e38f, kInfinity, 3e38f, 0}, {}, 0), 1);
+  std::vector<float> logits = {-3e38f, kInfinity, 3e38f, 0};
+  EXPECT_EQ(sampler.Sample(logits, {}, 0), 1);
 }
 
 TEST(Sampler, SubtractsPresenceAndFrequencyPenaltiesInTheWindow) {
@@ -234,7 +252,7 @@ TEST(Sampler, KeepsSurpriseBelowMirostatsBoundAndMovesIt) {
   options.mirostat_tau = 1;
   options.mirostat_eta = 0.5f;
   options.seed = 3;
-  const std::vector<float> logits = Logs({0.5, 0.3, 0.1, 0.1});
+  std::vector<float> logits = Logs({0.5, 0.3, 0.1, 0.1});
   Sampler sampler = Make(options, 4);
   const int32_t first = sampler.Sample(logits, {}, 0);
   auto left = Left(sampler);
