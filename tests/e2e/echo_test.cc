@@ -100,8 +100,8 @@ TEST_F(Echo, GoesOnWithTheAnswer) {
   for (size_t i = 2; i < tokens.size(); ++i) {
     const size_t at = both["logprobs"]["text_offset"][i];
     const std::string token = tokens[i];
-    if (token.find("\xEF\xBF\xBD") == std::string::npos)  // a part of a character
-      EXPECT_EQ(text.substr(at, token.size()), token) << i;
+    if (token.find("\xEF\xBF\xBD") != std::string::npos) continue;  // a part of a character
+    EXPECT_EQ(text.substr(at, token.size()), token) << i;
   }
 }
 
