@@ -10,6 +10,8 @@
 //   kManyTokens                        fewer are faster one panel at a time (measured)
 //   Prepare(main, tail, unit)          what it reads of a Unit
 //   Tile<N>(unit, x, acc, ahead)       two panels times N tokens of a step
+//   kParts                             of a tile, each of which asks for its share of later lines
+//   kAheadBytes                        how far ahead (measured)
 #pragma once
 
 #include "kernels/x86_avx512_vnni/panel.h"
@@ -22,9 +24,12 @@ constexpr int64_t kManyPanels = 32;          // whose sums wait: 512 KiB of 256 
 constexpr int64_t kManyChunk = 256;          // tokens
 constexpr int64_t kBlockBytes = 384 * 1024;  // activations of a block of steps
 
-// How many steps ahead lines are asked for, right into the first-level cache (measured: one step,
-// and the second level, are slower; three are no faster).
-constexpr int64_t kAheadSteps = 2;
+// Lines of later steps are asked for right into the first-level cache; into the second only is
+// slower. Few tokens of formats with integer scales gain from a line at a time between products,
+// asked for further ahead than bursts are (measured: 12 KiB; 8 and 20 are about the same). A tile
+// of them has a part for each word of codes.
+constexpr int kWordParts = 64;
+constexpr int64_t kWordsAheadBytes = 12 * 1024;
 // What only asks for lines must be inlined: g++ takes such a function for one without effect and
 // drops its calls.
 #define OCTET_ALWAYS_INLINE inline __attribute__((always_inline))
@@ -44,13 +49,21 @@ using TileSums = float[kTilePanels][16];
 /// Lines of later steps, which are asked for between products: a core waits for few at a time.
 struct Ahead {
   const std::byte* at[kTilePanels];
-  int64_t lines;  // for each part of a tile (F::kParts)
+  int64_t share;  // bytes of each part of a tile (F::kParts)
 
-  OCTET_ALWAYS_INLINE void Ask(int part) const {
-    for (int64_t i = part * lines; i < (part + 1) * lines; ++i) {
-      for (int p = 0; p < kTilePanels; ++p)
-        _mm_prefetch(reinterpret_cast<const char*>(at[p] + 64 * i), _MM_HINT_T0);
-    }
+  /// kOne: a share is not longer than a line. One that two shares meet in is asked for twice.
+  template <bool kOne>
+  OCTET_ALWAYS_INLINE void Ask() {
+    int64_t i = 0;
+    do {
+      for (const std::byte* panel : at)
+        _mm_prefetch(reinterpret_cast<const char*>(panel + i), _MM_HINT_T0);
+      i += 64;
+    } while (!kOne && i < share);
+    Pass(1);
+  }
+  void Pass(int64_t parts) {
+    for (const std::byte*& panel : at) panel += parts * share;
   }
 };
 
@@ -68,7 +81,7 @@ constexpr int32_t kManyScratch = sizeof(ManyWork) / sizeof(float);
 ///   Code(unit, g, j, w)  the codes of word w of group g + j
 template <class F, int N>
 OCTET_ALWAYS_INLINE void ScaledSums(const Unit* unit, const StepX<N>& x, __m512i (*isum)[N],
-                                    const Ahead& ahead) {
+                                    Ahead& ahead) {
   constexpr int kWords = 64 / F::kGroups;
   alignas(64) int32_t start[N][16];
   if constexpr (F::kScaled && F::kOffset != 0) {
@@ -80,7 +93,6 @@ OCTET_ALWAYS_INLINE void ScaledSums(const Unit* unit, const StepX<N>& x, __m512i
   }
 #pragma GCC unroll 1
   for (int g = 0; g < F::kGroups; g += F::kTogether) {
-    ahead.Ask(g / F::kTogether);
 #pragma GCC unroll 2
     for (int j = 0; j < F::kTogether; ++j) {
       __m512i sum[kTilePanels][N];
@@ -99,6 +111,7 @@ OCTET_ALWAYS_INLINE void ScaledSums(const Unit* unit, const StepX<N>& x, __m512i
       }
 #pragma GCC unroll 8
       for (int w = 0; w < kWords; ++w) {
+        ahead.Ask<true>();
         __m512i code[kTilePanels];
 #pragma GCC unroll 2
         for (int p = 0; p < kTilePanels; ++p) code[p] = F::Code(unit[p], g, j, w);
@@ -219,7 +232,9 @@ class ManyLoop {
   }
 
  private:
-  static constexpr int64_t kStepBytes = F::kMainBytes + F::kTailBytes, kParts = F::kParts;
+  static constexpr int64_t kStepBytes = F::kMainBytes + F::kTailBytes;
+  static constexpr int64_t kAheadSteps = F::kAheadBytes / kStepBytes;
+  static_assert(F::kParts < kWordParts || kStepBytes <= 64 * kWordParts);
 
   static int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -239,9 +254,7 @@ class ManyLoop {
     for (int64_t t = 0, n; t < tokens_; t += n) {
       n = (tokens_ - t) / groups--;
       RunTile<F>(work_->unit, x + t, n, acc + t, ahead);
-      for (const std::byte*& at : ahead.at) at += kParts * 64 * ahead.lines;
-      lines_left_ -= kParts * ahead.lines;
-      if (lines_left_ <= 0) ahead.lines = 0;
+      ahead.Pass(F::kParts);
     }
   }
 
@@ -252,18 +265,13 @@ class ManyLoop {
     }
   }
 
-  /// What comes kAheadSteps later.
-  Ahead LaterLines(int64_t panel, int64_t s, int64_t groups) {
-    if (kLayout != Layout::kPanel16) return {};
-    s += kAheadSteps;
-    if (s >= end_) {
-      s = first_ + (s - end_);
-      panel += kTilePanels;
-    }
-    lines_left_ = (kStepBytes + 63) / 64;
-    const int64_t parts = kParts * groups;
+  /// What comes kAheadSteps later, shared among the parts of `groups` tiles.
+  Ahead LaterLines(int64_t panel, int64_t s, int64_t groups) const {
+    if (kLayout != Layout::kPanel16) return {{args_.w, args_.w}, 0};  // a line that is near
+    for (s += kAheadSteps; s >= end_; s -= end_ - first_) panel += kTilePanels;
+    const int64_t parts = F::kParts * groups;
     return {{Panel(panel) + s * kStepBytes, Panel(panel + 1) + s * kStepBytes},
-            (lines_left_ + parts - 1) / parts};
+            (kStepBytes + parts - 1) / parts};
   }
 
   void Prepare(int64_t panel, int64_t s, int p) {
@@ -288,7 +296,6 @@ class ManyLoop {
   ManyWork* work_;
   const int64_t row_, token_, tokens_, panels_, steps_;
   int64_t first_ = 0, end_ = 0;  // steps of the block
-  int64_t lines_left_ = 0;       // of a step, to be asked for
 };
 
 template <class F, Layout kLayout>

@@ -61,7 +61,8 @@ struct Q2_K {
   // A scale times a code is at most 45.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 8, kBias = 0;
   static constexpr int64_t kManyTokens = 5;
-  static constexpr int kParts = kGroups / kTogether;
+  static constexpr int kParts = kWordParts;
+  static constexpr int64_t kAheadBytes = kWordsAheadBytes;
   static constexpr bool kScaled = false;
 
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {

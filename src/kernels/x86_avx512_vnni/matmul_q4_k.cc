@@ -92,7 +92,8 @@ struct Q4_K {
 
   static constexpr int kGroups = 8, kTogether = 2, kOffset = 0, kMinPairs = 4, kBias = 0;
   static constexpr int64_t kManyTokens = 3;
-  static constexpr int kParts = kGroups / kTogether;
+  static constexpr int kParts = kWordParts;
+  static constexpr int64_t kAheadBytes = kWordsAheadBytes;
   static constexpr bool kScaled = true;
 
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
@@ -150,7 +151,8 @@ struct Q5_K {
 
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 4, kBias = 0;
   static constexpr int64_t kManyTokens = 5;
-  static constexpr int kParts = kGroups / kTogether;
+  static constexpr int kParts = kWordParts;
+  static constexpr int64_t kAheadBytes = kWordsAheadBytes;
   static constexpr bool kScaled = true;
 
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {

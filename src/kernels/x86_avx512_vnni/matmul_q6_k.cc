@@ -70,7 +70,8 @@ struct Q6_K {
 
   static constexpr int kGroups = 16, kTogether = 1, kOffset = 32, kMinPairs = 0, kBias = 0;
   static constexpr int64_t kManyTokens = 5;
-  static constexpr int kParts = kGroups / kTogether;
+  static constexpr int kParts = kWordParts;
+  static constexpr int64_t kAheadBytes = kWordsAheadBytes;
   static constexpr bool kScaled = true;
 
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
@@ -166,7 +167,8 @@ struct Q3_K {
   // A scale times a weight lies in [-124, 128]; 124 more fit one unsigned byte.
   static constexpr int kGroups = 8, kTogether = 1, kOffset = 0, kMinPairs = 0, kBias = 124;
   static constexpr int64_t kManyTokens = 5;
-  static constexpr int kParts = kGroups / kTogether;
+  static constexpr int kParts = kWordParts;
+  static constexpr int64_t kAheadBytes = kWordsAheadBytes;
   static constexpr bool kScaled = false;
 
   static void Prepare(const std::byte* main, const std::byte* tail, Unit* unit) {
