@@ -19,6 +19,7 @@ constexpr int32_t kBlockQueries = 6;  // times four vectors: 24 accumulators
 constexpr int32_t kTileQueries = 4 * kBlockQueries;
 constexpr int32_t kStreamQueries = 4;  // up to so many are multiplied with keys in registers
 constexpr int32_t kTileKeys = 64;      // taken by all blocks of a tile while they are near
+constexpr int32_t kNearKeys = 16;      // how far ahead lines go to the first-level cache
 constexpr int64_t kBf16Bytes = 2, kVectorBytes = 64, kLineBytes = 64;
 
 /// Memory of one call, in AttendSpanArgs::scratch.
@@ -32,7 +33,9 @@ struct alignas(64) Work {
   std::byte weights[kTileQueries][kSpanChunk * kBf16Bytes];
   float factor[kTileQueries];  // of the sums so far
   std::byte zeros[kSpanHeadDimMax * kBf16Bytes];
-  const std::byte* rows[2][2][kSpanChunk];  // of this chunk and the next: keys, values
+  // Of this chunk and the next: keys, values; in this order, so that what is near may lie beyond.
+  const std::byte* rows[2][2][kSpanChunk];
+  const std::byte* no_rows[kNearKeys];
 };
 
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -73,6 +76,16 @@ class Ahead {
   const std::byte* const* rows_;
   const char* next_ = nullptr;
 };
+
+/// Asks for the lines of 64 dims of a row, from d on: from the second-level cache, where Ahead let
+/// them be put a chunk ago, to the first. Loads that miss it wait for the same buffers as lines
+/// from memory.
+template <class Rows>
+inline __attribute__((always_inline)) void AskNear(const std::byte* row, int32_t d) {
+  const char* line = reinterpret_cast<const char*>(row) + d / 32 * Rows::kBytes;
+  _mm_prefetch(line, _MM_HINT_T0);
+  if (Rows::kBytes == kLineBytes) _mm_prefetch(line + kLineBytes, _MM_HINT_T0);
+}
 
 /// The 128-bit parts i of four vectors side by side in vector i.
 void TransposeParts(__m512i* x) {
@@ -181,6 +194,9 @@ void StreamScores(const std::byte* q, const std::byte* const* rows, int32_t firs
 #pragma GCC unroll 4
       for (int e = 0; e < 4; ++e) {
         ahead.Ask();
+        if (d % 64 == 0) {
+          for (int l = 0; l < 4; ++l) AskNear<Rows>(rows[j + kNearKeys + 4 * l + e], d);
+        }
         __m512i x[4];
         LoadKeys<Rows>(rows + j, e, d, x);
 #pragma GCC unroll 4
@@ -249,6 +265,8 @@ void StreamValues(const std::byte* weights, const std::byte* const* rows, int32_
                   if (i % 8 == 0) ahead.Start(first + 2 * i, d);
                   ahead.Ask();
                   const std::byte* const* pair = rows + first + 2 * i;
+                  AskNear<Rows>(pair[kNearKeys], d);
+                  AskNear<Rows>(pair[kNearKeys + 1], d);
                   LoadValues<Rows>(pair, d, value);
                   LoadValues<Rows>(pair, d + 32, value + 2);
                 });
@@ -349,7 +367,7 @@ class Span {
   /// Where the chunk's keys and values lie; zeros where they are walked but not seen.
   void FindRows(const Range& range, const std::byte* (*rows)[kSpanChunk]) {
     for (int32_t j = range.first; j < range.begin; ++j) rows[0][j] = rows[1][j] = work_.zeros;
-    for (int32_t j = range.end; j < range.last; ++j) rows[0][j] = rows[1][j] = work_.zeros;
+    for (int32_t j = range.end; j < kSpanChunk; ++j) rows[0][j] = rows[1][j] = work_.zeros;
     int64_t page = (range.base + range.begin) / args_.page_tokens;
     int64_t token = (range.base + range.begin) % args_.page_tokens;
     for (int32_t j = range.begin; j < range.end; ++page, token = 0) {
@@ -452,6 +470,7 @@ class Span {
 
   void RunStream() {
     int current = 0;
+    for (const std::byte*& row : work_.no_rows) row = work_.zeros;
     Range range = RangeOf(SpanFirst() / kSpanChunk * kSpanChunk, SpanEnd());
     FindRows(range, work_.rows[0]);
     while (range.base < SpanEnd()) {
@@ -461,9 +480,11 @@ class Span {
       const std::byte* const(*rows)[kSpanChunk] = work_.rows[current];
       const std::byte*(*later)[kSpanChunk] = work_.rows[1 - current];
       const bool ends = next.base >= end;
-      if (!ends) FindRows(next, later);
-      for (int32_t j = ends ? 0 : next.last; j < kSpanChunk; ++j)
-        later[0][j] = later[1][j] = work_.zeros;
+      if (ends) {
+        for (int32_t j = 0; j < kSpanChunk; ++j) later[0][j] = later[1][j] = work_.zeros;
+      } else {
+        FindRows(next, later);
+      }
       kStreamScores<Rows>[queries_ - 1](work_.queries, rows[0], range.first, range.last,
                                         args_.head_dim, work_.score[0], Ahead<Rows>(later[0]));
       WeighTile(0, queries_, range);
