@@ -4,10 +4,14 @@
 namespace octet {
 namespace {
 
-// These two formats read fastest from nearer than the others (measured).
-template <bool kAhead>
+/// Whether a load asks for later lines, and from where. Processors with AMX read these two formats
+/// fastest from nearer than the others, Zen 5 does not (both measured).
+enum class Ask { kNone, kNear, kUsual };
+
+template <Ask kAsk>
 __m512i Load(const std::byte* main, int word) {
-  return LoadWord<kAhead, 3072, 1024>(main, word);
+  if constexpr (kAsk == Ask::kNear) return LoadWord<true, 3072, 1024>(main, word);
+  return LoadWord<kAsk == Ask::kUsual>(main, word);
 }
 
 /// Byte j of a lane of [half] is the field of group 4 · half + j.
@@ -17,10 +21,10 @@ struct GroupScales {
   __m512i Scale(int group) const { return UnsignedByte(scales[group / 4], group % 4); }
 };
 
-template <bool kAhead>
+template <Ask kAsk>
 GroupScales UnpackScales(const std::byte* main, int word) {
-  const __m512i z0 = Load<kAhead>(main, word), z1 = Load<kAhead>(main, word + 1),
-                z2 = Load<kAhead>(main, word + 2);
+  const __m512i z0 = Load<kAsk>(main, word), z1 = Load<kAsk>(main, word + 1),
+                z2 = Load<kAsk>(main, word + 2);
   const __m512i six = _mm512_set1_epi8(0x3f), low = _mm512_set1_epi8(0x0f),
                 top = _mm512_set1_epi8(0x30);
   const auto second = [&](__m512i low_bits, __m512i high_bits) {
@@ -48,7 +52,7 @@ void AddStep(const std::byte* tail, const GroupScales& scales, const __m512i* is
 
 /// What a step's tokens share.
 inline void PrepareScales(const std::byte* main, int word, const std::byte* tail, Unit* unit) {
-  const GroupScales scales = UnpackScales<false>(main, word);
+  const GroupScales scales = UnpackScales<Ask::kNone>(main, word);
   for (int g = 0; g < 8; ++g) unit->scale[g] = scales.Scale(g);
   for (int pair = 0; pair < 4; ++pair)
     unit->min_pair[pair] = BytePair(scales.mins[pair / 2], pair % 2);
@@ -57,14 +61,16 @@ inline void PrepareScales(const std::byte* main, int word, const std::byte* tail
   unit->dmin = LoadHalves(tail + 32);
 }
 
+template <Ask kAhead>
 struct Q4_K {
   static constexpr int kMainBytes = 2240, kTailBytes = 64, kGroup = 8;
   static constexpr Activations kActivations = Activations::kInt8;
 
-  template <int N, bool kAhead>
+  template <int N, bool kFirst>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
+    constexpr Ask kAsk = kFirst ? kAhead : Ask::kNone;
     const __m512i low_mask = _mm512_set1_epi8(0x0f), high_mask = _mm512_set1_epi8(-16);
-    const GroupScales scales = UnpackScales<kAhead>(main, 32);
+    const GroupScales scales = UnpackScales<kAsk>(main, 32);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 4
@@ -72,7 +78,7 @@ struct Q4_K {
       __m512i low[N], high[N];
       for (int t = 0; t < N; ++t) low[t] = high[t] = _mm512_setzero_si512();
       for (int g = 0; g < 8; ++g) {
-        const __m512i word = Load<kAhead>(main, 8 * p + g);
+        const __m512i word = Load<kAsk>(main, 8 * p + g);
         const __m512i low_codes = _mm512_and_si512(word, low_mask);
         const __m512i high_codes = _mm512_and_si512(word, high_mask);  // 16 times the code
         for (int t = 0; t < N; ++t) {
@@ -103,8 +109,8 @@ struct Q4_K {
   /// Straight from the panel: beside six tokens that costs nothing.
   static __m512i Code(const Unit& unit, int g, int j, int w) {
     const __m512i nibble = _mm512_set1_epi8(0x0f);
-    if (j == 0) return _mm512_and_si512(Load<false>(unit.main, 4 * g + w), nibble);
-    const __m512i word = Load<false>(unit.main, 4 * g + w);
+    if (j == 0) return _mm512_and_si512(Load<Ask::kNone>(unit.main, 4 * g + w), nibble);
+    const __m512i word = Load<Ask::kNone>(unit.main, 4 * g + w);
     return _mm512_and_si512(_mm512_srli_epi16(word, 4), nibble);
   }
 
@@ -114,14 +120,16 @@ struct Q4_K {
   }
 };
 
+template <Ask kAhead>
 struct Q5_K {
   static constexpr int kMainBytes = 2752, kTailBytes = 64, kGroup = 8;
   static constexpr Activations kActivations = Activations::kInt8;
 
-  template <int N, bool kAhead>
+  template <int N, bool kFirst>
   static void Step(const std::byte* main, const std::byte* tail, const StepX<N>& x, __m512* acc) {
+    constexpr Ask kAsk = kFirst ? kAhead : Ask::kNone;
     const __m512i low_mask = _mm512_set1_epi8(0x0f);
-    const GroupScales scales = UnpackScales<kAhead>(main, 40);
+    const GroupScales scales = UnpackScales<kAsk>(main, 40);
     __m512i isum[N];
     for (int t = 0; t < N; ++t) isum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 4
@@ -129,9 +137,9 @@ struct Q5_K {
       __m512i low[N], high[N];
       for (int t = 0; t < N; ++t) low[t] = high[t] = _mm512_setzero_si512();
       for (int g = 0; g < 8; ++g) {
-        const __m512i word = Load<kAhead>(main, 8 * p + g);
+        const __m512i word = Load<kAsk>(main, 8 * p + g);
         const __m512i bits =
-            p == 0 ? Load<kAhead>(main, 32 + g) : _mm512_load_si512(main + 64 * (32 + g));
+            p == 0 ? Load<kAsk>(main, 32 + g) : _mm512_load_si512(main + 64 * (32 + g));
         const __m512i low_codes = WithFifth(_mm512_and_si512(word, low_mask), bits, 2 * p);
         const __m512i high_codes =
             WithFifth(_mm512_and_si512(_mm512_srli_epi16(word, 4), low_mask), bits, 2 * p + 1);
@@ -159,10 +167,10 @@ struct Q5_K {
     const __m512i nibble = _mm512_set1_epi8(0x0f);
     PrepareScales(main, 40, tail, unit);
     for (int w = 0; w < 8; ++w) {
-      const __m512i bits = Load<false>(main, 32 + w);
+      const __m512i bits = Load<Ask::kNone>(main, 32 + w);
 #pragma GCC unroll 4
       for (int p = 0; p < 4; ++p) {
-        const __m512i word = Load<false>(main, 8 * p + w);
+        const __m512i word = Load<Ask::kNone>(main, 8 * p + w);
         unit->code[16 * p + w] = WithFifth(_mm512_and_si512(word, nibble), bits, 2 * p);
         unit->code[16 * p + 8 + w] =
             WithFifth(_mm512_and_si512(_mm512_srli_epi16(word, 4), nibble), bits, 2 * p + 1);
@@ -187,11 +195,30 @@ struct Q5_K {
   }
 };
 
+/// The walk of one panel of processors with AMX; more tokens are the others'.
+template <template <Ask> class F>
+void MatmulNear(const MatmulArgs& args) {
+  using Usual = F<Ask::kUsual>;
+  args.tokens < Usual::kManyTokens ? MatmulPanels<F<Ask::kNear>>(args)
+                                   : MatmulMany<Usual, Layout::kPanel16>(args);
+}
+
 }  // namespace
 
+#define OCTET_NEAR_KERNEL(format_name, id, step)                                            \
+  {                                                                                         \
+    .name = "x86_avx512_vnni/matmul_" format_name ".panel16.near", .op = KernelOp::kMatmul, \
+    .isa = kIsaAvx512 | kIsaAvx512Vnni | kIsaAmxInt8, .speed = 31, .format = Format::id,    \
+    .layout = Layout::kPanel16, .arithmetic = Arithmetic::kFast,                            \
+    .activations = step<Ask::kNear>::kActivations, .scratch_floats = kManyScratch,          \
+    .matmul = MatmulNear<step>                                                              \
+  }
+
 OCTET_KERNELS(x86_avx512_vnni_matmul_q4_k) = {
-    OCTET_VNNI_KERNELS("q4_k", kQ4_K, Q4_K),
-    OCTET_VNNI_KERNELS("q5_k", kQ5_K, Q5_K),
+    OCTET_VNNI_KERNELS("q4_k", kQ4_K, Q4_K<Ask::kUsual>),
+    OCTET_VNNI_KERNELS("q5_k", kQ5_K, Q5_K<Ask::kUsual>),
+    OCTET_NEAR_KERNEL("q4_k", kQ4_K, Q4_K),
+    OCTET_NEAR_KERNEL("q5_k", kQ5_K, Q5_K),
     {},
 };
 
