@@ -17,7 +17,9 @@ struct BenchOptions {
   /// Random weights in the shape of "mixtral-8x7b", "mixtral-8x22b", "mistral-7b", "llama-2-70b",
   /// or "tiny-moe", a toy.
   std::string synthetic;
-  int64_t layers = 0;           // of a synthetic model; 0: all it has
+  // Of a synthetic model; 0: all it has. Some of them stand for more of their kind: prompts compute
+  // the last one for all rows, as they do the others, though of a whole model its end suffices.
+  int64_t layers = 0;
   std::string type = "q4_k_m";  // of a synthetic model: a recipe's name
   int threads = 0;
   std::string kv_type = "f16";

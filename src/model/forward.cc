@@ -104,7 +104,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
     own = AllocateLayerActs(config, rows, context.scratch, MostChoices(batch));
   }
   auto last = context.scratch.Matrix<float>(n_logits, config.d_model);
-  const bool every_row = n_logits == rows || options.tape != nullptr ||
+  const bool every_row = n_logits == rows || options.every_row || options.tape != nullptr ||
                          (options.observer != nullptr && options.observer->wants_every_row());
   StepInput step{config, rope, options.observer, batch.controls, batch.adapters};
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {

@@ -15,6 +15,9 @@ class Tape;
 struct ForwardOptions {
   Observer* observer = nullptr;
   Tape* tape = nullptr;  // keeps what the backward pass reads (model/tape.h); begun with the batch
+  // Whether the last layer ends for rows, too, whose output nobody reads: layers that stand for
+  // more of their kind.
+  bool every_row = false;
 };
 
 /// Logits [R, vocab] of batch.logit_rows, in context.scratch: valid until the caller's Arena::Scope

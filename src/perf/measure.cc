@@ -167,7 +167,8 @@ double StepBench::Step(size_t i, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const Arena::Scope scope(context.scratch);
   if (context.profile != nullptr) context.profile->Start();
-  const View<float, 2> logits = Forward(*model_, rows_[i].batch(), kv_, {}, context);
+  const View<float, 2> logits =
+      Forward(*model_, rows_[i].batch(), kv_, {.every_row = every_row_}, context);
   if (context.profile != nullptr) context.profile->Stop();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -175,10 +176,13 @@ double StepBench::Step(size_t i, Context& context) {
   return seconds;
 }
 
-void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, TouchedExperts& touched,
-                              StepCost& cost) const {
+int64_t StepBench::LastRows(size_t i) const {
+  return every_row_ ? shapes_[i].tokens() : static_cast<int64_t>(rows_[i].logit_rows.size());
+}
+
+void StepBench::CountMatrices(size_t i, TouchedExperts& touched, StepCost& cost) const {
   const ModelConfig& config = model_->config();
-  const auto rows = static_cast<double>(shape.tokens());
+  const auto rows = static_cast<double>(shapes_[i].tokens());
   const auto add = [&](const WeightMatrix& w, bool is_read, double rows_through) {
     if (!w) return;
     const double flops = MatrixFlops(w, rows_through);
@@ -188,8 +192,7 @@ void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, Touche
   };
   for (int32_t l = 0; l < config.n_layers; ++l) {
     const LayerWeights& layer = model_->weights().layers[static_cast<size_t>(l)];
-    // Through the last layer go those whose logits are wanted, past their keys and values.
-    const double out_rows = l + 1 < config.n_layers ? rows : static_cast<double>(logit_rows);
+    const double out_rows = l + 1 < config.n_layers ? rows : static_cast<double>(LastRows(i));
     for (const WeightMatrix* w : {&layer.wk, &layer.wv}) add(*w, true, rows);
     for (const WeightMatrix* w : {&layer.wq, &layer.wo, &layer.router}) add(*w, true, out_rows);
     for (int32_t e = 0; e < static_cast<int32_t>(layer.experts.size()); ++e) {
@@ -199,18 +202,19 @@ void StepBench::CountMatrices(const StepShape& shape, int64_t logit_rows, Touche
         add(*w, rows_through > 0, rows_through);
     }
   }
-  add(model_->weights().head, true, static_cast<double>(logit_rows));
+  add(model_->weights().head, true, static_cast<double>(rows_[i].logit_rows.size()));
 }
 
 StepCost StepBench::CostOfStep(size_t i, Context& context) {
   TouchedExperts touched;
   {
     const Arena::Scope scope(context.scratch);
-    const View<float, 2> logits = Forward(*model_, rows_[i].batch(), kv_, {&touched}, context);
+    const View<float, 2> logits = Forward(*model_, rows_[i].batch(), kv_,
+                                          {.observer = &touched, .every_row = every_row_}, context);
     if (shapes_[i].text_tokens > 0) Advance(i, logits, context);
   }
   StepCost cost;
-  CountMatrices(shapes_[i], static_cast<int64_t>(rows_[i].logit_rows.size()), touched, cost);
+  CountMatrices(i, touched, cost);
   cost.experts_touched = static_cast<double>(touched.count());
   return cost;
 }
@@ -228,8 +232,8 @@ StepCost StepBench::Cost(size_t i, Context& context) {
     cost.experts_touched += step.experts_touched / static_cast<double>(steps);
   }
   const auto rows = static_cast<double>(shape.tokens());
-  const double layer_rows = rows * static_cast<double>(config.n_layers - 1) +
-                            static_cast<double>(rows_[i].logit_rows.size());
+  const double layer_rows =
+      rows * static_cast<double>(config.n_layers - 1) + static_cast<double>(LastRows(i));
   cost.rows_per_matrix =
       config.is_moe()
           ? layer_rows * static_cast<double>(config.n_experts_per_token) / cost.experts_touched
@@ -238,9 +242,10 @@ StepCost StepBench::Cost(size_t i, Context& context) {
   const double window =
       config.sliding_window > 0 ? static_cast<double>(config.sliding_window) : depth + new_rows;
   const double keys = std::min(depth + (new_rows + 1) / 2, window);
-  const double last_keys = std::min(depth + new_rows, window);  // of the rows that need logits
+  // Rows that alone end the last layer are the last of their prompts.
+  const double last_keys = every_row_ ? keys : std::min(depth + new_rows, window);
   const double queries = rows * keys * static_cast<double>(config.n_layers - 1) +
-                         static_cast<double>(rows_[i].logit_rows.size()) * last_keys;
+                         static_cast<double>(LastRows(i)) * last_keys;
   cost.flops += queries * 4.0 * static_cast<double>(config.q_dim());
   cost.kv_bytes = static_cast<double>(shape.batch) *
                   std::min(depth + new_rows, window + new_rows - 1) *

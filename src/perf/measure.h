@@ -56,6 +56,10 @@ class StepBench {
   /// Counted in an extra step, or in a few that follow each other.
   StepCost Cost(size_t i, Context& context);
 
+  /// The model's layers stand for more of their kind: the last one is computed as the others are,
+  /// though a prompt needs no more of it than its end.
+  void TakeLastLayerWhole() { every_row_ = true; }
+
   const std::vector<StepShape>& shapes() const { return shapes_; }
   /// What the next step of shape `i` computes.
   Batch NextBatch(size_t i) const { return rows_[i].batch(); }
@@ -74,14 +78,16 @@ class StepBench {
   /// Each sequence's next token and position, by the logits of its last.
   void Advance(size_t i, View<const float, 2> logits, Context& context);
   void BeginTexts(size_t i);
-  void CountMatrices(const StepShape& shape, int64_t logit_rows, class TouchedExperts& touched,
-                     StepCost& cost) const;
+  /// Rows of a step of shape `i` that end the last layer.
+  int64_t LastRows(size_t i) const;
+  void CountMatrices(size_t i, class TouchedExperts& touched, StepCost& cost) const;
   StepCost CostOfStep(size_t i, Context& context);
 
   const Model* model_;
   std::vector<StepShape> shapes_;
   std::vector<Rows> rows_;  // [shapes]
   KvCache kv_;              // sequence b serves the b-th of every shape
+  bool every_row_ = false;
 };
 
 /// What this machine can do at most, in bytes and operations per second (0: it has no such thing).

@@ -49,6 +49,11 @@ TEST(StepBench, CountsWhatAStepTouches) {
   const double expected = head + 64 * static_cast<double>(config.n_layers - 1) * layer +
                           64 * keys_values + (layer - keys_values);
   EXPECT_NEAR(prompt.flops / expected, 1, 0.03);  // attention: more keys
+
+  bench->TakeLastLayerWhole();
+  const StepCost whole = bench->Cost(3, machine.context);
+  EXPECT_NEAR((whole.flops - head) / (one.flops - head), 64, 2);
+  EXPECT_EQ(bench->Cost(0, machine.context).flops, one.flops);
 }
 
 TEST(StepBench, SharesKeysAndValuesBetweenShapes) {
