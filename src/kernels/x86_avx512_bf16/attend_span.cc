@@ -364,9 +364,10 @@ class Span {
     return r;
   }
 
-  /// Where the chunk's keys and values lie; zeros where they are walked but not seen.
+  /// Where the chunk's keys and values lie; zeros for all that are not seen, as some are walked and
+  /// others asked for.
   void FindRows(const Range& range, const std::byte* (*rows)[kSpanChunk]) {
-    for (int32_t j = range.first; j < range.begin; ++j) rows[0][j] = rows[1][j] = work_.zeros;
+    for (int32_t j = 0; j < range.begin; ++j) rows[0][j] = rows[1][j] = work_.zeros;
     for (int32_t j = range.end; j < kSpanChunk; ++j) rows[0][j] = rows[1][j] = work_.zeros;
     int64_t page = (range.base + range.begin) / args_.page_tokens;
     int64_t token = (range.base + range.begin) % args_.page_tokens;
