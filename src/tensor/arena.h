@@ -23,7 +23,8 @@ class Arena {
 
   template <class T>
   T* Allocate(int64_t n) {
-    return reinterpret_cast<T*>(AllocateBytes(static_cast<size_t>(n) * sizeof(T)));
+    const size_t bytes = static_cast<size_t>(n) * sizeof(T);  // NOLINT(bugprone-sizeof-expression)
+    return reinterpret_cast<T*>(AllocateBytes(bytes));
   }
   template <class T>
   View<T, 1> Vector(int64_t n) {
