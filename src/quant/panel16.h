@@ -52,6 +52,19 @@ struct Panel16 {
   PackStepFn pack;
 };
 
+/// Where step s of the `steps` of a panel lies. F: a format's kMainBytes and kTailBytes, as
+/// Panel16's.
+template <class F>
+struct StepPlace {
+  StepPlace(const std::byte* panel, int64_t s, int64_t steps) {
+    const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
+    const std::byte* pair = panel + (s - partner) * (F::kMainBytes + F::kTailBytes);
+    main = pair + partner * F::kMainBytes;
+    tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
+  }
+  const std::byte *main, *tail;
+};
+
 /// The panel layout of `format`; nullptr when it has none (F32, F16).
 const Panel16* FindPanel16(Format format);
 

@@ -137,18 +137,6 @@ OCTET_ALWAYS_INLINE void AddPairSums(const __m256i (*pair)[kHalves], const int16
   }
 }
 
-/// Where step s of a panel lies (quant/panel16.h).
-template <class F>
-struct StepPlace {
-  StepPlace(const std::byte* panel, int64_t s, int64_t steps) {
-    const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
-    const std::byte* pair = panel + (s - partner) * (F::kMainBytes + F::kTailBytes);
-    main = pair + partner * F::kMainBytes;
-    tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
-  }
-  const std::byte *main, *tail;
-};
-
 /// A token's sums of a panel to y.
 inline void StoreRows(const MatmulArgs& args, int64_t token, int64_t row, const float* sums) {
   float* y = args.y + token * args.y_stride + row;

@@ -120,18 +120,6 @@ void AddScaledPairs(ScalePair scale_pair, const __m512i (*sum)[4], __m512i* isum
   }
 }
 
-/// Where step s of a panel lies (quant/panel16.h).
-template <class F>
-struct StepPlace {
-  StepPlace(const std::byte* panel, int64_t s, int64_t steps) {
-    const int64_t partner = s % 2, mains = s + 1 < steps || partner == 1 ? 2 : 1;
-    const std::byte* pair = panel + (s - partner) * (F::kMainBytes + F::kTailBytes);
-    main = pair + partner * F::kMainBytes;
-    tail = pair + mains * F::kMainBytes + partner * F::kTailBytes;
-  }
-  const std::byte *main, *tail;
-};
-
 inline void StoreRows(const MatmulArgs& args, int64_t token, int64_t row, __m512 values) {
   const int64_t rows = args.rows - row;
   const auto mask = static_cast<__mmask16>(rows >= 16 ? 0xffff : (1u << rows) - 1);
