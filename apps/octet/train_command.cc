@@ -252,6 +252,10 @@ void AddOptimiserFlags(CLI::App& command, TrainOptions& o) {
   command.add_option("--weight-decay", o.weight_decay, "AdamW: of matrices")->group(group);
   command.add_option("--clip", o.clip, "Largest norm of the gradient; 0: any")->group(group);
   command
+      .add_option("--dropout", o.dropout,
+                  "Share of what attention and experts add that an update leaves out; 0: none")
+      ->group(group);
+  command
       .add_option("--average", o.average,
                   "Decay of an average of the weights, kept as a model in \"average\"; 0: none")
       ->group(group);

@@ -94,6 +94,10 @@ struct TrainOptions {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   double router_rate = 1;  // of the peak
   double clip = 1;
+  /// Probability that a value of what attention or feed-forward adds to the residual stream is left
+  /// out of an update (the others are scaled up); not when losses are measured. For data that is
+  /// seen many times.
+  double dropout = 0;
   /// Decay of an average of the weights, which each checkpoint holds as a model of its own in its
   /// folder "average"; 0: none.
   double average = 0;

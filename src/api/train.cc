@@ -115,6 +115,7 @@ Status CheckNumbers(const TrainOptions& o) {
                                {"held-out", real(o.held_out)},
                                {"weight-decay", o.weight_decay},
                                {"clip", o.clip},
+                               {"dropout", o.dropout, 0, 0.9},
                                {"eps", o.eps, 0, 1, true},
                                {"balance", o.balance},
                                {"balance-bias", o.balance_bias},
@@ -308,6 +309,8 @@ Result<TrainerOptions> TrainerOptionsOf(const TrainOptions& o, Objective objecti
   t.learner.router = {.balance = o.balance, .z = o.router_z, .pooled = !o.balance_per_layer};
   t.learner.recompute = o.recompute ? Recompute::kLayers : Recompute::kNone;
   t.learner.capacity_factor = o.capacity_factor;
+  t.learner.dropout = o.dropout;
+  t.dropout_seed = o.seed;
   t.optimizer = {.adamw = {.beta1 = o.beta1,
                            .beta2 = o.beta2,
                            .eps = o.eps,

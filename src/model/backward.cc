@@ -100,6 +100,7 @@ void Backward(const BackwardTask& task, std::span<float> log_prob, Context& cont
   const RopeTable rope =
       MakeRopeTable(task.batch.position, c.head_dim, c.rope_theta, c.rope_scale, context);
   StepInput step{c, rope, nullptr};
+  step.dropout = task.tape.dropout();
   for (auto layer = static_cast<int32_t>(c.n_layers) - 1; layer >= 0; --layer) {
     step.layer = layer;
     const LayerWeights& own = weights.layers[static_cast<size_t>(layer)];

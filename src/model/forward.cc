@@ -107,6 +107,7 @@ View<float, 2> Forward(const Model& model, const Batch& batch, KvSource& kv,
   const bool every_row = n_logits == rows || options.every_row || options.tape != nullptr ||
                          (options.observer != nullptr && options.observer->wants_every_row());
   StepInput step{config, rope, options.observer, batch.controls, batch.adapters};
+  if (options.tape != nullptr) step.dropout = options.tape->dropout();
   for (int32_t layer = 0; layer < config.n_layers; ++layer) {
     step.layer = layer;
     EnterLayer(batch.sequence, layer, kv, segments);

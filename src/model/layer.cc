@@ -48,6 +48,8 @@ void AttentionForward(const StepInput& step, const LayerWeights& weights,
   ObserveInput(step, TensorRole::kWo, acts.attn);
   const LinearTask out{&weights.wo, acts.attn, acts.attn_out, step.adapters};
   TimedLinear(StepPart::kAttentionOut, {&out, 1}, context);
+  if (step.dropout != nullptr)
+    Drop(*step.dropout, {step.layer, Branch::kAttention}, acts.attn_out, context);
   Observe(step, "attn_out", acts.attn_out);
 }
 
@@ -108,6 +110,8 @@ void AfterKeys(const StepInput& step, const LayerWeights& weights,
     if (step.observer != nullptr)
       step.observer->OnExpertInput(step.layer, 0, acts.ffn_in, acts.expert.hidden);
   }
+  if (step.dropout != nullptr)
+    Drop(*step.dropout, {step.layer, Branch::kFeedForward}, acts.ffn_out, context);
   Observe(step, "ffn_out", acts.ffn_out);
   AddInPlace(h, acts.ffn_out, context);
   Observe(step, "layer_out", h);

@@ -9,6 +9,7 @@
 #include "model/weights.h"
 #include "ops/attention.h"
 #include "ops/context.h"
+#include "ops/dropout.h"
 #include "ops/rope.h"
 
 namespace octet {
@@ -21,6 +22,7 @@ struct StepInput {
   std::span<const ExpertControls* const> controls = {};  // as Batch's
   std::span<const int32_t> adapters = {};                // as Batch's
   int32_t layer = 0;
+  const Dropout* dropout = nullptr;  // of a training pass; nullptr: everything stays
 };
 
 /// h [T, d_model] += attention(norm(h)); h += feed_forward(norm(h)). `segments` hold this layer's

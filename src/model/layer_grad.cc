@@ -49,7 +49,8 @@ void FeedForwardBackward(const LayerGradTask& task, View<float, 2> d_h, Context&
   const LayerActs& acts = task.acts;
   const int64_t rows = d_h.shape[0];
   auto d_x = context.scratch.Matrix<float>(rows, c.d_model);
-  const ExpertFfnGradTask ffn{task.weights.experts, acts.expert, d_h, d_x,
+  const View<float, 2> d_out = OfBranch(task.step, Branch::kFeedForward, d_h, context);
+  const ExpertFfnGradTask ffn{task.weights.experts, acts.expert, d_out, d_x,
                               task.grads.experts,   acts.ffn_in};
   if (c.is_moe()) {
     auto d_weights = context.scratch.Matrix<float>(rows, c.n_experts_per_token);
@@ -75,9 +76,10 @@ void AttentionBackward(const LayerGradTask& task, View<float, 2> d_h, Context& c
   const LayerWeights& w = task.weights;
   const int64_t rows = d_h.shape[0];
   auto d_attn = context.scratch.Matrix<float>(rows, c.q_dim());
-  const LinearGradWeightTask wo{acts.attn, d_h, task.grads.wo, &w.wo, task.grads.adapter_o};
+  const View<float, 2> d_out = OfBranch(task.step, Branch::kAttention, d_h, context);
+  const LinearGradWeightTask wo{acts.attn, d_out, task.grads.wo, &w.wo, task.grads.adapter_o};
   LinearGradWeight({&wo, 1}, context);
-  const LinearGradInputTask through_wo{&w.wo, d_h, d_attn};
+  const LinearGradInputTask through_wo{&w.wo, d_out, d_attn};
   LinearGradInput({&through_wo, 1}, context);
 
   auto d_q = context.scratch.Matrix<float>(rows, c.q_dim());
@@ -123,6 +125,17 @@ void BeginGradients(const LayerGradients& grads, bool all, Context& context) {
 }
 
 }  // namespace
+
+View<float, 2> OfBranch(const StepInput& step, Branch branch, View<float, 2> d_h,
+                        Context& context) {
+  if (step.dropout == nullptr) return d_h;
+  const auto d_out = context.scratch.Matrix<float>(d_h.shape[0], d_h.shape[1]);
+  ForEachRow(d_h.shape[0], d_h.shape[1], context, [&](int64_t t) {
+    std::copy_n(d_h[t].data, d_h.shape[1], d_out[t].data);
+    DropRow(*step.dropout, {step.layer, branch}, t, d_out[t].data, d_h.shape[1]);
+  });
+  return d_out;
+}
 
 void LayerBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context) {
   const bool tiled = CanTileLayer(task.weights, task.segments, task.acts, context);

@@ -30,6 +30,10 @@ struct LayerGradTask {
   bool begins = false;          // BackwardTask's
 };
 
+/// The gradient by what a branch put out, of the one by what the residual stream became: d_h
+/// itself, or with dropout a copy in the scratch without what was left out.
+View<float, 2> OfBranch(const StepInput& step, Branch branch, View<float, 2> d_h, Context& context);
+
 /// d_h [T, d_model]: in, the gradient by the layer's output; out, by its input.
 void LayerBackward(const LayerGradTask& task, View<float, 2> d_h, Context& context);
 

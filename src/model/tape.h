@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/kv_cache.h"
 #include "ops/attention.h"
+#include "ops/dropout.h"
 #include "ops/router_loss.h"
 #include "tensor/arena.h"
 #include "tensor/view.h"
@@ -33,6 +34,9 @@ class Tape final : public KvSource {
 
   /// From the next batch on an expert takes ExpertCapacity(factor, …) choices at most; 0: all.
   void LimitExperts(double factor) { capacity_factor_ = factor; }
+  /// What the passes over the next batch leave out, forward and back; rate 0: nothing.
+  void LeaveOut(const Dropout& dropout) { dropout_ = dropout; }
+  const Dropout* dropout() const { return dropout_.rate > 0 ? &dropout_ : nullptr; }
   /// Makes room for a batch and forgets the one before.
   void Begin(const Batch& batch);
   KvView KvOf(int32_t sequence, int32_t layer) override;
@@ -63,6 +67,7 @@ class Tape final : public KvSource {
   ModelConfig config_;
   Recompute recompute_;
   double capacity_factor_ = 0;
+  Dropout dropout_;
   Arena arena_;
   std::optional<Arena::Scope> scope_;
   std::vector<View<float, 2>> residual_;  // [n_layers + 1]

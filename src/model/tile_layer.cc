@@ -102,6 +102,8 @@ void FeedForwardInput(const Pass& pass, const Block& block, const Scratch& s) {
   MultiplyBlock(s.tiles, pass.wo, x, Into::kWrite, pass.kernels);
   for (int64_t r = 0; r < block.count; ++r) {
     const int64_t t = block.first + r;
+    if (pass.step.dropout != nullptr)
+      DropRow(*pass.step.dropout, {pass.step.layer, Branch::kAttention}, t, x[r].data, c.d_model);
     pass.kernels.norm->norm({pass.h[t].data, x[r].data, kept.h_mid[t].data,
                              pass.weights.ffn_norm.data, c.norm_eps, x[r].data, c.d_model});
   }
@@ -139,7 +141,13 @@ void Combine(const Pass& pass, const ExpertPlan& plan, View<const float, 2> y, V
       of_row[n] = y[plan.slot_of[t][j]].data;
       weight[n++] = plan.weight[t][j];
     }
-    context.kernels.sum->sum({h[t].data, false, of_row, weight, n, d});
+    if (pass.step.dropout == nullptr || n == 1) {
+      context.kernels.sum->sum({h[t].data, false, of_row, weight, n, d});
+      return;
+    }
+    context.kernels.sum->sum({h[t].data, false, of_row + 1, weight + 1, n - 1, d});
+    DropRow(*pass.step.dropout, {pass.step.layer, Branch::kFeedForward}, t, h[t].data, d);
+    context.kernels.sum->sum({h[t].data, true, of_row, weight, 1, d});
   });
 }
 

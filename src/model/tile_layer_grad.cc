@@ -132,10 +132,24 @@ void FeedForwardBackward(const Pass& pass, const Block& block, const Scratch& s)
   NormBackward(pass, block, h_mid, weights.ffn_norm, pass.shares.ffn_norm, s);
 }
 
+/// The gradient by what attention put out: d_h's rows, or with dropout s.x.
+View<const float, 2> OfAttention(const Pass& pass, const Block& block, const Scratch& s) {
+  const View<float, 2> d_h = pass.d_h.Rows(block.first, block.count);
+  if (pass.task.step.dropout == nullptr) return d_h;
+  const int64_t d = pass.config().d_model;
+  const auto d_out = MakeView(s.x, block.count, d);
+  for (int64_t r = 0; r < block.count; ++r) {
+    std::copy_n(d_h[r].data, d, d_out[r].data);
+    DropRow(*pass.task.step.dropout, {pass.task.step.layer, Branch::kAttention}, block.first + r,
+            d_out[r].data, d);
+  }
+  return d_out;
+}
+
 /// Through wo, to what attention's gradient reads.
 void OutputBackward(const Pass& pass, const Block& block, const Scratch& s) {
   const ModelConfig& c = pass.config();
-  const View<const float, 2> d_h = pass.d_h.Rows(block.first, block.count);
+  const View<const float, 2> d_h = OfAttention(pass, block, s);
   const View<const float, 2> attn = pass.task.acts.attn.Rows(block.first, block.count);
   PackBlock(d_h, false, s.tiles, pass.kernels);
   PackTurnedBlock(d_h, {false, pass.operands.d_out, block.first, pass.rows()}, pass.kernels);
@@ -209,14 +223,15 @@ void GradWeights(const Pass& pass, Context& context) {
 }
 
 /// d_slots and d_logits, from the feed-forward and its router.
-void ExpertsBackward(const LayerGradTask& task, View<const float, 2> d_h, const ExpertPlan& plan,
+void ExpertsBackward(const LayerGradTask& task, View<float, 2> d_h, const ExpertPlan& plan,
                      View<float, 2> d_slots, View<float, 2> d_logits, Context& context) {
   const Arena::Scope scope(context.scratch);
   const LayerActs& acts = task.acts;
   auto d_weights = context.scratch.Matrix<float>(plan.slot_of.shape[0], plan.slot_of.shape[1]);
-  TileFfnGrad(
-      {task.weights.experts, acts.expert, acts.tiles.ffn_in, d_h, task.grads.experts, task.begins},
-      plan, d_weights, d_slots, context);
+  const View<float, 2> d_out = OfBranch(task.step, Branch::kFeedForward, d_h, context);
+  TileFfnGrad({task.weights.experts, acts.expert, acts.tiles.ffn_in, d_out, task.grads.experts,
+               task.begins},
+              plan, d_weights, d_slots, context);
   if (!task.step.config.is_moe()) return;
   std::fill_n(d_logits.data, d_logits.size(), 0.0f);
   RouteGrad({acts.experts, acts.gate_weights, d_weights, d_logits}, context);

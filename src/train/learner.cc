@@ -36,6 +36,7 @@ LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, dou
   log_prob_.assign(batch.target_row.size(), 0.0f);
   d_log_prob_.assign(batch.target_row.size(), 0.0f);
   tape_.LimitExperts(options_.capacity_factor);
+  tape_.LeaveOut({options_.dropout, batch.dropout_seed});
   ForwardOnTape(model_, batch.batch(), tape_, context_);
   const bool tokens = options_.objective.kind == Objective::kTokens;
   // The coefficients of a mean over tokens do not depend on the probabilities: one pass through the
@@ -53,6 +54,7 @@ LearnerValue Learner::Accumulate(const TrainBatch& batch, double normaliser, dou
   if (tokens)
     objective = EvaluateObjective(options_.objective, InputOf(batch, normaliser), d_log_prob_);
   tape_.LimitExperts(0);
+  tape_.LeaveOut({});
   const double dropped = DroppedShare(terms.statistics);
   LearnerValue value = Finish(objective, std::move(terms.statistics), share);
   value.dropped = dropped;

@@ -19,6 +19,7 @@ struct LearnerOptions {
   /// Of Accumulate alone: what an expert takes of a batch, as a multiple of an even share
   /// (ExpertCapacity); 0: all choices.
   double capacity_factor = 0;
+  double dropout = 0;  // of Accumulate alone: the share of each branch's output that is left out
 };
 
 struct LearnerValue {

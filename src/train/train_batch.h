@@ -17,6 +17,7 @@ struct TrainBatch {
   std::vector<int32_t> target_row, target_id;      // [R]
   std::vector<float> weight;                       // [R]
   std::vector<Completion> completions;
+  uint64_t dropout_seed = 0;  // what a learner with dropout leaves out of it
 
   Batch batch() const { return {token, position, sequence, {}}; }
   Targets targets() const { return {target_row, target_id}; }

@@ -10,12 +10,14 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "train/balance_bias.h"
 #include "train/reference.h"
 
 namespace octet {
 namespace {
 
+constexpr uint64_t kDropoutStream = 0xd809;
 constexpr int kMaxSkipped = 10;  // updates in a row
 constexpr int kMaxRollbacks = 5;
 
@@ -159,6 +161,8 @@ Result<UpdateReport> Trainer::Update() {
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     OCTET_ASSIGN(TrainBatch batch, mixture_.Next());
     SetReferences(batch);
+    batch.dropout_seed = RandomBits(options_.dropout_seed, kDropoutStream,
+                                    static_cast<uint64_t>(state_.step * options_.accumulate + i));
     // As many zeros as there are targets: the weight and number of them is all that counts here.
     const std::vector<float> none(batch.target_row.size());
     normaliser +=

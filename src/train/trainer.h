@@ -46,8 +46,9 @@ struct TrainerOptions {
   int64_t accumulate = 1;    // micro-batches an update
   double clip_norm = 1;      // 0: never
   double average_decay = 0;  // 0: no average of weights
-  double balance_bias = 0;   // rate of UpdateBalanceBias; 0: biases stay
-  int64_t save_every = 0;    // updates; 0: only at the end
+  uint64_t dropout_seed = 0;
+  double balance_bias = 0;  // rate of UpdateBalanceBias; 0: biases stay
+  int64_t save_every = 0;   // updates; 0: only at the end
   int64_t held_out_every = 0;
   int keep = 3;
   GuardAction guard = GuardAction::kWarn;

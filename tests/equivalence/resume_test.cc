@@ -59,6 +59,8 @@ class ResumedRun : public ::testing::Test {
     options.learner.router = {.balance = 0.01, .z = 0.001};
     options.learner.recompute = recompute;
     options.learner.capacity_factor = capacity_factor_;
+    options.learner.dropout = dropout_;
+    options.dropout_seed = 5;
     options.optimizer.muon = muon_;
     options.schedule = {.peak = 3e-3, .steps = 9, .warmup_steps = 2};
     options.accumulate = 2;
@@ -95,7 +97,7 @@ class ResumedRun : public ::testing::Test {
   }
 
   bool muon_ = false;
-  double capacity_factor_ = 0, average_decay_ = 0.9;
+  double capacity_factor_ = 0, dropout_ = 0, average_decay_ = 0.9;
   uint64_t model_ = 1;
   std::function<void(int64_t, int64_t)> on_reference_;
   TempFolder data_;
@@ -127,6 +129,7 @@ TEST_F(ResumedRun, EndsWithTheBitsOfAnUninterruptedOne) {
     }
     muon_ = objective == Objective::kDpo;  // the last time
     capacity_factor_ = muon_ ? 0.9 : 0;
+    dropout_ = muon_ ? 0.1 : 0;
   }
 }
 
