@@ -13,6 +13,8 @@
 namespace octet::app {
 namespace {
 
+constexpr char kShapeGroup[] = "Shape of a new model";
+
 /// One line: where the run is, what it costs, how long it still takes.
 class Reporter {
  public:
@@ -106,6 +108,16 @@ void ShowStart(const TrainStart& start, int64_t steps) {
   fmt::print(stderr, "{}", text);
 }
 
+/// A model that there is has its shape.
+void WarnOfShape(const CLI::App& command, const TrainOptions& options) {
+  if (options.model.empty()) return;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_group() != kShapeGroup || option->count() == 0) continue;
+    fmt::print(stderr, "warning: {} is for a new model; {} keeps its own shape\n",
+               option->get_name(), options.model.string());
+  }
+}
+
 }  // namespace
 
 Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
@@ -115,8 +127,20 @@ Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
     return Err(ErrorCode::kInvalidArgument,
                "the model to begin from is missing: -m FOLDER, as octet train makes one");
   }
+  WarnOfShape(command, options);
   options.stop = &StopOnSignal();
   Reporter reporter(flags.log_every, flags.quiet);
+  std::optional<Progress> tokens;
+  options.on_tokenise = [&](const std::string& source, int64_t done, int64_t total) {
+    if (!tokens) {
+      tokens.emplace(source + ": to tokens", static_cast<uint64_t>(total), Progress::Unit::kBytes,
+                     !flags.quiet);
+    }
+    tokens->Update(static_cast<uint64_t>(done));
+    if (done < total) return;
+    tokens->Finish();
+    tokens.reset();
+  };
   std::optional<Progress> reference;
   options.on_reference = [&](int64_t done, int64_t total) {
     if (!reference) {
@@ -135,7 +159,7 @@ Status RunTrainCommand(CLI::App& command, TrainFlags& flags) {
 }
 
 void AddShapeFlags(CLI::App& command, TrainOptions& o) {
-  const char* group = "Model";
+  const char* group = kShapeGroup;
   command.add_option("--layers", o.shape.layers, "Layers of a new model")->group(group);
   command.add_option("--dim", o.shape.d_model, "Width of the residual stream")->group(group);
   command.add_option("--heads", o.shape.heads, "Attention heads")->group(group);

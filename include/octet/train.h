@@ -119,6 +119,8 @@ struct TrainOptions {
   int threads = 0;  // 0: one a core
   const std::atomic<bool>* stop = nullptr;               // saves and ends with kCancelled
   std::function<void(const TrainStart&)> on_start = {};  // once, before the first update
+  /// While a source's files are made into tokens, which is done once: bytes so far, and of all.
+  std::function<void(const std::string& source, int64_t done, int64_t total)> on_tokenise = {};
   /// For objectives with a reference model: after each batch of completions that it has judged,
   /// before the first update.
   std::function<void(int64_t done, int64_t total)> on_reference = {};

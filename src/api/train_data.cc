@@ -95,7 +95,7 @@ Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& to
 
 Result<std::vector<Source>> OpenSources(const TrainOptions& options, const Tokenizer& tokenizer) {
   OCTET_ASSIGN(const ChatFormat format, ChatFormatOf(options, tokenizer));
-  const TokeniseOptions tokenise{format, options.stop};
+  TokeniseOptions tokenise{format, options.stop};
   std::vector<Source> sources;
   auto add = [&](const std::string& text, bool learned) -> Status {
     OCTET_ASSIGN(const SourceSpec spec, ParseSource(text, learned));
@@ -105,6 +105,11 @@ Result<std::vector<Source>> OpenSources(const TrainOptions& options, const Token
                  spec.name);
     }
     const fs::path path = options.output / "data" / (spec.name + ".tokens");
+    if (options.on_tokenise) {
+      tokenise.on_read = [&](int64_t done, int64_t total) {
+        options.on_tokenise(spec.name, done, total);
+      };
+    }
     OCTET_ASSIGN(Source source, OpenSource(spec, path, tokenizer, tokenise));
     const int64_t a_pair = source.kind == DocumentKind::kPreferences ? 2 : 1;
     if (source.documents == 0) {

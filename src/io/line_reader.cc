@@ -35,6 +35,8 @@ Result<LineReader> LineReader::Open(const std::filesystem::path& path) {
   return LineReader(path, std::move(file));
 }
 
+int64_t LineReader::bytes_read() const { return gzoffset(file_->handle); }
+
 Result<bool> LineReader::Fill() {
   const int got = gzread(file_->handle, buffer_.data(), static_cast<unsigned>(buffer_.size()));
   int code = Z_OK;

@@ -26,6 +26,8 @@ class LineReader {
   Result<bool> Next(std::string& line);
   /// Of the line Next gave last, from 1.
   int64_t line_number() const { return line_number_; }
+  /// Bytes of the file, as it lies on disk, that were read so far.
+  int64_t bytes_read() const;
 
  private:
   struct File;

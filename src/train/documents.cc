@@ -111,7 +111,8 @@ class FileTokeniser {
   FileTokeniser(const Tokenizer& tokenizer, const TokeniseOptions& options, TokenFileWriter& writer)
       : tokenizer_(tokenizer), options_(options), writer_(writer) {}
 
-  Status Run(const fs::path& file, const FileForm& form) {
+  /// `before`: bytes of the files before this one; `total`: of all.
+  Status Run(const fs::path& file, const FileForm& form, int64_t before, int64_t total) {
     OCTET_ASSIGN(LineReader reader, LineReader::Open(file));
     std::string line, text;
     while (true) {
@@ -119,6 +120,9 @@ class FileTokeniser {
       if (!more) break;
       if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed))
         return Err(ErrorCode::kCancelled, "stopped while reading {}", file.string());
+      constexpr int64_t kLinesATime = 256;
+      if (options_.on_read && reader.line_number() % kLinesATime == 0)
+        options_.on_read(before + reader.bytes_read(), total);
       if (form.is_json) {
         OCTET_TRY(AddJson(line, form.kind, Where(file, reader.line_number())));
       } else if (line == kDocumentEnd) {
@@ -230,7 +234,14 @@ Result<DocumentKind> RecogniseDocuments(const fs::path& file) {
 Status Tokenise(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                 const TokeniseOptions& options, TokenFileWriter& writer) {
   FileTokeniser tokeniser(tokenizer, options, writer);
+  std::vector<int64_t> before = {0};
   for (const fs::path& file : files) {
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    before.push_back(before.back() + (error ? 0 : static_cast<int64_t>(size)));
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    const fs::path& file = files[i];
     OCTET_ASSIGN(const FileForm first, FormOf(files.front()));
     OCTET_ASSIGN(const FileForm form, FormOf(file));
     if (form.kind != first.kind) {
@@ -238,8 +249,9 @@ Status Tokenise(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                  "{} and {} hold different kinds of documents; give them as two sources",
                  files.front().string(), file.string());
     }
-    OCTET_TRY(tokeniser.Run(file, form));
+    OCTET_TRY(tokeniser.Run(file, form, before[i], before.back()));
   }
+  if (options.on_read) options.on_read(before.back(), before.back());
   return {};
 }
 

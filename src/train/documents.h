@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "base/result.h"
@@ -32,6 +33,8 @@ constexpr float kUndesirableMark = 2;
 struct TokeniseOptions {
   ChatFormat chat_format = ChatFormat::kMistralV1;
   const std::atomic<bool>* stop = nullptr;  // ends with kCancelled
+  /// Now and then while files are read: bytes of them so far, and of all.
+  std::function<void(int64_t done, int64_t total)> on_read = {};
 };
 
 /// The kind of a file, by its name and first line that is not blank. A .jsonl or .json (.gz) holds

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "support/temp_folder.h"
 #include "support/tokenizers.h"
@@ -176,6 +179,28 @@ TEST_F(Documents, ReadingStopsWhenAsked) {
                                {ChatFormat::kMistralV1, &stop}, writer);
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, ErrorCode::kCancelled);
+}
+
+TEST_F(Documents, ReadingTellsHowFarItIs) {
+  const auto tokenizer = testing::SmallTokenizer();
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "A line of some length, to fill a buffer or two.\n";
+  const std::vector<std::filesystem::path> files = {Write("a.txt", text), Write("b.txt", text)};
+  const auto size = static_cast<int64_t>(text.size());
+  std::vector<int64_t> told;
+  TokenFileWriter writer(tokenizer->vocab_size(), false);
+  ASSERT_TRUE(Tokenise(files, *tokenizer,
+                       {ChatFormat::kMistralV1, nullptr,
+                        [&](int64_t done, int64_t total) {
+                          EXPECT_EQ(total, 2 * size);
+                          told.push_back(done);
+                        }},
+                       writer));
+  ASSERT_GT(told.size(), 4u);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_GT(told.front(), 0);
+  EXPECT_LE(told.front(), size);
+  EXPECT_EQ(told.back(), 2 * size);
 }
 
 TEST_F(Documents, JsonIsRecognisedByNameOrFirstObject) {

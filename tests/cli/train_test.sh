@@ -156,7 +156,7 @@ ExpectEqual "$(ls lines/data/*.tokens)" "lines/data/other.tokens
 lines/data/words.tokens"
 
 # Numbers that make no sense, and a vocabulary of nothing.
-for wrong in --rate=-1 --rate=inf --clip=nan --eps=0 --label-smoothing=0.7 --beta=0 --threads=-2 --lora-rank=-1; do
+for wrong in --rate=-1 --rate=inf --clip=nan --dropout=1 --eps=0 --label-smoothing=0.7 --beta=0 --threads=-2 --lora-rank=-1; do
   Run "$OCTET" train --config run.toml -o wrong "$wrong"
   ExpectCode 1
   ExpectErrors "expected a number"
@@ -192,6 +192,10 @@ kill -INT "$pid"
 wait "$pid"
 
 # The average of the weights is a model.
+# A model that there is keeps its shape; files are made into tokens once.
+Run "$OCTET" train --config lines.toml -o more -m lines/step-00000002 --heads 4
+ExpectCode 0
+ExpectErrors "warning: --heads is for a new model; lines/step-00000002 keeps its own shape"
 Run "$OCTET" train --config run.toml -o averaged --average 0.5 -q
 ExpectCode 0
 Run "$OCTET" run -m averaged/step-00000010/average "the small" -n 5 -q
@@ -206,6 +210,10 @@ ExpectEqual "$(grep -c '"dropped":0.[1-9]' muon/metrics.jsonl)" 10
 Run "$OCTET" train --config run.toml -o muon --resume --steps 20
 ExpectCode 1
 ExpectErrors "begun with optimizer muon, now it is not set"
+Run "$OCTET" train --config run.toml -o forgetful --dropout 0.2 -q
+ExpectCode 0
+Run cmp -s forgetful/step-00000010/model.safetensors run/step-00000010/model.safetensors
+ExpectCode 1
 Run "$OCTET" train --config run.toml -o other --optimizer moun
 ExpectErrors "adamw, muon"
 
