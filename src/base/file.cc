@@ -75,7 +75,17 @@ Result<AtomicFileWriter> AtomicFileWriter::Create(const std::filesystem::path& p
   writer.keep_partial_ = resume;
   const auto partial = PartialPath(path);
   writer.fd_ = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_TRUNC), 0644);
-  if (writer.fd_ < 0) return SystemError(partial, "create");
+  if (writer.fd_ < 0) {
+    const int why = errno;
+    const std::filesystem::path folder = path.parent_path();
+    std::error_code error;
+    if (why == ENOENT && !folder.empty() && !std::filesystem::is_directory(folder, error)) {
+      return Err(ErrorCode::kNotFound, "{}: there is no such folder to write in; make it first",
+                 folder.string());
+    }
+    errno = why;
+    return SystemError(partial, "create");
+  }
   const off_t end = lseek(writer.fd_, 0, SEEK_END);
   if (end < 0) return SystemError(partial, "seek");
   writer.offset_ = static_cast<uint64_t>(end);

@@ -25,6 +25,9 @@ ExpectErrors "exists already; --force replaces it"
 Run "$OCTET" convert "$folder/hf" "$folder/back.gguf" --force --type q8_0
 ExpectCode 0
 ExpectErrors "F16, because their rows are no multiple"
+Run "$OCTET" convert "$folder/back.gguf" "$folder/nowhere/a.gguf"
+ExpectCode 1
+ExpectErrors "$folder/nowhere: there is no such folder to write in; make it first"
 Run "$OCTET" convert "$folder/back.gguf" "$folder/decoded"
 ExpectCode 0
 ExpectErrors "decoded to BF16"
