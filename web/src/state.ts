@@ -176,6 +176,9 @@ function finish(message: Message, extras: api.Extras) {
   }
 }
 
+/** Seconds within which tokens count as having come together. */
+const SAME_PIECE = 0.005
+
 async function answer(conversation: Conversation) {
   const id = conversation.id
   const reply: Message = { id: newId(), role: 'assistant', content: '', tokens: [] }
@@ -197,6 +200,7 @@ async function answer(conversation: Conversation) {
   }
   const started = performance.now()
   let firstAt = 0
+  let atFirst = 0 // tokens of the first piece: made before it came
   let firstPosition = -1
   try {
     const stream = api.chat(answersAs(conversation.settings), sent, conversation.settings, {
@@ -213,12 +217,13 @@ async function answer(conversation: Conversation) {
         place(reply, extras.routing, firstPosition)
         const seconds = (performance.now() - firstAt) / 1000
         const tokens = reply.tokens!.length
+        if (seconds < SAME_PIECE) atFirst = tokens
         reply.stats = {
           promptTokens: firstPosition,
           cachedTokens: 0,
           tokens,
           firstToken: (firstAt - started) / 1000,
-          tokensPerSecond: seconds > 0.1 ? (tokens - 1) / seconds : null,
+          tokensPerSecond: seconds > 0.1 ? (tokens - atFirst) / seconds : null,
           weightBytes: null,
         }
       }
