@@ -95,7 +95,7 @@ Result<ChatFormat> ChatFormatOf(const TrainOptions& options, const Tokenizer& to
 
 Result<std::vector<Source>> OpenSources(const TrainOptions& options, const Tokenizer& tokenizer) {
   OCTET_ASSIGN(const ChatFormat format, ChatFormatOf(options, tokenizer));
-  TokeniseOptions tokenise{format, options.stop};
+  TokeniseOptions tokenise{format, options.stop, options.threads};
   std::vector<Source> sources;
   auto add = [&](const std::string& text, bool learned) -> Status {
     OCTET_ASSIGN(const SourceSpec spec, ParseSource(text, learned));

@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cpu/thread_pool.h"
 #include "io/line_reader.h"
 
 namespace octet {
@@ -105,11 +106,52 @@ Result<FileForm> FormOf(const fs::path& file) {
              Where(file, reader.line_number()));
 }
 
+/// Texts to documents, some of them at a time, in the order they came.
+class TextTokeniser {
+ public:
+  TextTokeniser(const Tokenizer& tokenizer, int threads, TokenFileWriter& writer)
+      : tokenizer_(tokenizer), pool_(threads), writer_(writer) {}
+
+  void Add(std::string_view text) {
+    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+    while (!text.empty() && text.front() == '\n') text.remove_prefix(1);
+    if (text.empty()) return;
+    texts_.emplace_back(text);
+    bytes_ += text.size();
+    constexpr size_t kBytesATime = 1u << 20;
+    if (bytes_ >= kBytesATime) Flush();
+  }
+
+  void Flush() {
+    std::vector<std::vector<int32_t>> ids(texts_.size());
+    pool_.ParallelFor(static_cast<int64_t>(texts_.size()), [&](int64_t task, int) {
+      const auto i = static_cast<size_t>(task);
+      ids[i] = {tokenizer_.vocabulary().bos};
+      const std::vector<int32_t> body = tokenizer_.Encode(texts_[i]);
+      ids[i].insert(ids[i].end(), body.begin(), body.end());
+      ids[i].push_back(tokenizer_.vocabulary().eos);
+    });
+    for (const std::vector<int32_t>& document : ids) writer_.Add(document);
+    texts_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+  ThreadPool pool_;
+  TokenFileWriter& writer_;
+  std::vector<std::string> texts_;
+  size_t bytes_ = 0;
+};
+
 /// One file's lines to documents of a kind.
 class FileTokeniser {
  public:
   FileTokeniser(const Tokenizer& tokenizer, const TokeniseOptions& options, TokenFileWriter& writer)
-      : tokenizer_(tokenizer), options_(options), writer_(writer) {}
+      : tokenizer_(tokenizer),
+        options_(options),
+        writer_(writer),
+        texts_(tokenizer, options.threads, writer) {}
 
   /// `before`: bytes of the files before this one; `total`: of all.
   Status Run(const fs::path& file, const FileForm& form, int64_t before, int64_t total) {
@@ -126,28 +168,18 @@ class FileTokeniser {
       if (form.is_json) {
         OCTET_TRY(AddJson(line, form.kind, Where(file, reader.line_number())));
       } else if (line == kDocumentEnd) {
-        AddText(std::exchange(text, {}));
+        texts_.Add(std::exchange(text, {}));
       } else {
         text += line;
         text += '\n';
       }
     }
-    AddText(text);
+    texts_.Add(text);
+    texts_.Flush();
     return {};
   }
 
  private:
-  void AddText(std::string_view text) {
-    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-    while (!text.empty() && text.front() == '\n') text.remove_prefix(1);
-    if (text.empty()) return;
-    std::vector<int32_t> ids = {tokenizer_.vocabulary().bos};
-    const std::vector<int32_t> body = tokenizer_.Encode(text);
-    ids.insert(ids.end(), body.begin(), body.end());
-    ids.push_back(tokenizer_.vocabulary().eos);
-    writer_.Add(ids);
-  }
-
   Status AddChat(const WeightedMessages& chat, const std::string& where) {
     auto rendered = RenderChat(options_.chat_format, chat.messages, tokenizer_);
     if (!rendered) return Err(rendered.error().code, "{}: {}", where, rendered.error().message);
@@ -187,7 +219,7 @@ class FileTokeniser {
       return Err(ErrorCode::kCorrupt, "{}: expected a JSON object in one line", where);
     if (kind == DocumentKind::kText) {
       OCTET_ASSIGN(const std::string text, StringOf(object, "text", where));
-      AddText(text);
+      texts_.Add(text);
       return {};
     }
     OCTET_ASSIGN(WeightedMessages chat, MessagesOf(object, where));
@@ -213,6 +245,7 @@ class FileTokeniser {
   const Tokenizer& tokenizer_;
   const TokeniseOptions& options_;
   TokenFileWriter& writer_;
+  TextTokeniser texts_;  // a file is all text, or has none
 };
 
 /// FNV-1a, 64 bits.

@@ -33,6 +33,7 @@ constexpr float kUndesirableMark = 2;
 struct TokeniseOptions {
   ChatFormat chat_format = ChatFormat::kMistralV1;
   const std::atomic<bool>* stop = nullptr;  // ends with kCancelled
+  int threads = 1;                          // for text; as ThreadPool takes them
   /// Now and then while files are read: bytes of them so far, and of all.
   std::function<void(int64_t done, int64_t total)> on_read = {};
 };

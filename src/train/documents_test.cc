@@ -6,6 +6,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -190,7 +191,7 @@ TEST_F(Documents, ReadingTellsHowFarItIs) {
   std::vector<int64_t> told;
   TokenFileWriter writer(tokenizer->vocab_size(), false);
   ASSERT_TRUE(Tokenise(files, *tokenizer,
-                       {ChatFormat::kMistralV1, nullptr,
+                       {ChatFormat::kMistralV1, nullptr, 2,
                         [&](int64_t done, int64_t total) {
                           EXPECT_EQ(total, 2 * size);
                           told.push_back(done);
@@ -201,6 +202,29 @@ TEST_F(Documents, ReadingTellsHowFarItIs) {
   EXPECT_GT(told.front(), 0);
   EXPECT_LE(told.front(), size);
   EXPECT_EQ(told.back(), 2 * size);
+}
+
+TEST_F(Documents, ThreadsDoNotChangeTheirOrder) {
+  const auto tokenizer = testing::SmallTokenizer();
+  std::string text;
+  for (int i = 0; i < 4000; ++i) {
+    text += "Story " + std::to_string(i) + ". ";
+    for (int j = 0; j < 1 + i % 50; ++j) text += "It went on and on. ";
+    text += "\n<|endoftext|>\n";
+  }
+  ASSERT_GT(text.size(), 1u << 20);  // more than is taken at a time
+  const std::filesystem::path file = Write("a.txt", text);
+  const auto tokens = [&](int threads) {
+    TokenFileWriter writer(tokenizer->vocab_size(), false);
+    EXPECT_TRUE(Tokenise({file}, *tokenizer, {.threads = threads}, writer));
+    EXPECT_EQ(writer.documents(), 4000);
+    EXPECT_TRUE(writer.Write(folder_.path() / "t", 1));
+    std::ifstream written(folder_.path() / "t", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(written), {});
+  };
+  const std::string one = tokens(1);
+  EXPECT_GT(one.size(), 100000u);
+  EXPECT_EQ(tokens(3), one);
 }
 
 TEST_F(Documents, JsonIsRecognisedByNameOrFirstObject) {
