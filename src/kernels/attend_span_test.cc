@@ -58,6 +58,11 @@ float RoundBf16(float x) {
   return std::bit_cast<float>(bits & 0xffff0000u);
 }
 
+/// What a query, key, value or weight counts as.
+float Factor(SpanProducts products, float x) {
+  return products == SpanProducts::kFloats ? x : RoundBf16(x);
+}
+
 float Flush(float x) {
   return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
 }
@@ -74,7 +79,15 @@ float AddPair(const float* a, const float* b, float acc) {
   return Flush(std::fma(a[0], b[0], Flush(std::fma(a[1], b[1], Flush(acc)))));
 }
 
+/// q·k, as SpanProducts::kFloats takes it.
+float FloatScore(const float* q, const float* k, int32_t head_dim) {
+  float sum[8] = {};
+  for (int32_t d = 0; d < head_dim; ++d) sum[d % 8] = std::fma(k[d], q[d], sum[d % 8]);
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 float Score(SpanProducts products, const float* q, const float* k, int32_t head_dim) {
+  if (products == SpanProducts::kFloats) return FloatScore(q, k, head_dim);
   if (products == SpanProducts::kTiles) {
     float sum = 0;
     for (int32_t d = 0; d < head_dim; d += 32) sum = AddTileProducts(k + d, q + d, sum);
@@ -91,6 +104,10 @@ float Score(SpanProducts products, const float* q, const float* k, int32_t head_
 /// acc + Σ weight · value over 32 keys.
 float AddValues(SpanProducts products, const float* weight, const float* value, float acc) {
   if (products == SpanProducts::kTiles) return AddTileProducts(weight, value, acc);
+  if (products == SpanProducts::kFloats) {
+    for (int j = 0; j < 32; ++j) acc = std::fma(weight[j], value[j], acc);
+    return acc;
+  }
   for (int j = 0; j < 32; j += 2) acc = AddPair(weight + j, value + j, acc);
   return acc;
 }
@@ -106,10 +123,14 @@ float SumWeights(SpanProducts products, const float* weight) {
   return lane[0];
 }
 
-float Exp2(float x) {
+float Exp2(SpanProducts products, float x) {
   const float whole = std::floor(x);
   float f = x - whole;
-  while (static_cast<double>(f) + whole > x) f = std::nextafter(f, -1.0f);  // rounded down
+  if (products == SpanProducts::kFloats) {
+    if (x < kExp2Underflow) return 0;
+  } else {
+    while (static_cast<double>(f) + whole > x) f = std::nextafter(f, -1.0f);  // rounded down
+  }
   float p = kExp2Poly[0];
   for (int i = 1; i < kExp2Terms; ++i) p = std::fma(p, f, kExp2Poly[i]);
   return std::ldexp(p, static_cast<int>(std::max(whole, -1000.0f)));
@@ -164,9 +185,9 @@ Sums Expected(const Problem& p, SpanProducts products, const std::vector<float>&
     const int64_t position = p.first_position + query / p.group;
     const int64_t first = std::max(FirstKey(p, position), p.begin);
     const int64_t last = std::min(position + 1, p.begin + kSpanKeys);
-    std::vector<float> bf16_q(d), acc(d, 0.0f);
+    std::vector<float> scaled_q(d), acc(d, 0.0f);
     for (int32_t i = 0; i < d; ++i)
-      bf16_q[i] = RoundBf16(q[query * d + i] * (kScale * 1.44269504f));
+      scaled_q[i] = Factor(products, q[query * d + i] * (kScale * 1.44269504f));
     float m = kLowest, l = 0;
     for (int64_t base = first / kSpanChunk * kSpanChunk; base < last; base += kSpanChunk) {
       float weight[kSpanChunk] = {}, most = m;
@@ -174,14 +195,14 @@ Sums Expected(const Problem& p, SpanProducts products, const std::vector<float>&
       for (int64_t j = 0; j < kSpanChunk; ++j) {
         if (!seen(j)) continue;
         std::vector<float> key(d);
-        for (int32_t i = 0; i < d; ++i) key[i] = RoundBf16(k.exact[(base + j) * d + i]);
-        weight[j] = Score(products, bf16_q.data(), key.data(), d);
+        for (int32_t i = 0; i < d; ++i) key[i] = Factor(products, k.exact[(base + j) * d + i]);
+        weight[j] = Score(products, scaled_q.data(), key.data(), d);
         most = std::max(most, weight[j]);
       }
       for (int64_t j = 0; j < kSpanChunk; ++j) {
-        if (seen(j)) weight[j] = Exp2(weight[j] - most);
+        if (seen(j)) weight[j] = Exp2(products, weight[j] - most);
       }
-      const float decay = Exp2(m - most);
+      const float decay = Exp2(products, m - most);
       l = std::fma(l, decay, SumWeights(products, weight));
       m = most;
       for (int32_t i = 0; i < d; ++i) {
@@ -189,8 +210,8 @@ Sums Expected(const Problem& p, SpanProducts products, const std::vector<float>&
         for (int64_t j = 0; j < kSpanChunk; j += 32) {
           float a[32], b[32];
           for (int n = 0; n < 32; ++n) {
-            a[n] = RoundBf16(weight[j + n]);
-            b[n] = seen(j + n) ? RoundBf16(v.exact[(base + j + n) * d + i]) : 0.0f;
+            a[n] = Factor(products, weight[j + n]);
+            b[n] = seen(j + n) ? Factor(products, v.exact[(base + j + n) * d + i]) : 0.0f;
           }
           acc[i] = AddValues(products, a, b, acc[i]);
         }
@@ -300,7 +321,7 @@ TEST_P(AttendSpan, GivesARowTheSameBitsAloneAndAmongOthers) {
   }
 }
 
-TEST_P(AttendSpan, IsAttentionInDoubleAsFarAsBf16Goes) {
+TEST_P(AttendSpan, IsAttentionInDoubleAsFarAsItsFactorsGo) {
   for (const Problem& p : Problems()) {
     if (p.first_position + p.rows > kSpanKeys) continue;  // spans are merged elsewhere
     SCOPED_TRACE(Describe(p));
@@ -325,7 +346,9 @@ TEST_P(AttendSpan, IsAttentionInDoubleAsFarAsBf16Goes) {
       }
       // Each factor is rounded by at most 2^-9 of itself, independently: a score moves by about
       // 2^-9 of the norm of its terms, twice (query and key), a weight and a value by 2^-9 each.
-      const double step = 0x1p-9 * (2 * std::sqrt(squares) + 2);
+      // With exact factors it is their sums, and Exp2.
+      const double unit = GetParam()->span_products == SpanProducts::kFloats ? 0x1p-19 : 0x1p-9;
+      const double step = unit * (2 * std::sqrt(squares) + 2);
       for (int64_t i = 0; i < d; ++i) {
         double want = 0, magnitude = 0;
         for (int64_t j = FirstKey(p, position); j <= position; ++j) {

@@ -143,17 +143,18 @@ constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f
                                        1.0f / 6,    0.5f,       1.0f,       1.0f};
 
 /// Attention of consecutive rows of a sequence over one span of its keys, for Arithmetic::kFast:
-/// the same online softmax in bf16 products with float sums. For each row r and head h of the
-/// group:
-///   q' = bf16(q · scale · log2 e);  keys and values count as their nearest bf16
+/// the same online softmax in bf16 products with float sums (in float products with kFloats: then
+/// nothing below is rounded to bf16). For each row r and head h of the group:
+///   q' = bf16(q · (scale · log2 e));  keys and values count as their nearest bf16
 ///   in chunks of kSpanChunk absolute positions:
 ///     s_j = q'·k[j], m' = max(m, s_j …), c = 2^(m-m'), p_j = 2^(s_j-m'), both by Exp2 below
 ///     l = fma(l, c, Σ p_j)
 ///     acc = acc·c + Σ bf16(p_j)·v[j]
-/// In which order sums are taken is the descriptor's SpanProducts; subnormal terms and sums of
+/// In which order sums are taken is the descriptor's SpanProducts; subnormal terms and sums of bf16
 /// products are 0. A key that a row may not see has p_j = 0, so its value must be finite. Rows see
 /// the same operations alone and together, whatever the pages.
-///   Exp2(x): f = x - floor(x), rounded down, Horner over kExp2Poly by fmas, times 2^floor(x).
+///   Exp2(x): f = x - floor(x), rounded down, Horner over kExp2Poly by fmas, times 2^floor(x). With
+///   kFloats f is rounded to nearest, and the result is 0 below kExp2Underflow.
 struct AttendSpanArgs {
   const float* q;                 // row r, head h at q + r·q_stride + h·head_dim
   int64_t q_stride;               // in elements
@@ -174,7 +175,7 @@ struct AttendSpanArgs {
   float* acc;      // [rows · group][head_dim], overwritten
   float* scratch;  // descriptor.scratch_floats, 64-byte aligned, this thread's alone
 };
-/// The machine's bf16 products.
+/// The machine's products.
 enum class SpanProducts : uint8_t {
   /// tdpbf16ps: 32 terms at a time (dims of a head, absolute key positions), even and odd ones each
   /// a chain of fmas from 0, their sum added to the accumulator. l: four sums, sum j % 4 adds j in
@@ -185,6 +186,9 @@ enum class SpanProducts : uint8_t {
   /// (0 + 2) + (1 + 3). Values: one chain of pairs of keys. l: sixteen lanes, lane j % 16 adds j in
   /// order; the canonical tree.
   kPairs,
+  /// Float fmas of exact factors. Scores: eight chains from 0, chain i takes dims i, i + 8 … in
+  /// order; ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). Values: one chain of keys. l: as kPairs.
+  kFloats,
 };
 /// Spans that follow one another are merged in order, so that threads may share a long context:
 /// m' = max(m, part.m); each side times 2^(m-m'), by Exp2; l and acc: fma(part, its factor, own·c).
@@ -200,6 +204,7 @@ constexpr int32_t kSpanHeadDimStep = 64, kSpanHeadDimMax = 256;
 constexpr int kExp2Terms = 5;  // relative error 3e-6 on [0, 1), and exactly 1 at 0
 constexpr float kExp2Poly[kExp2Terms] = {0.013426701538f, 0.052242446691f, 0.241280212998f,
                                          0.693044841289f, 1.0f};
+constexpr float kExp2Underflow = -126.0f;  // of SpanProducts::kFloats
 
 /// gate[i] = gate[i] · sigmoid(gate[i]) · up[i], multiplied in this order, for i < n. With e =
 /// Exp(-|gate|): sigmoid is 1 / (1 + e) from 0 up and e / (1 + e) below. The same bits everywhere.
