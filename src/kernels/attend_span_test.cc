@@ -2,14 +2,19 @@
 // for bit, and those against attention in double.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <limits>
 #include <vector>
 
+#include "base/f16.h"
 #include "base/rng.h"
 #include "cpu/isa.h"
 #include "kernels/registry.h"
+#include "quant/q8_0.h"
 
 namespace octet {
 namespace {
@@ -160,12 +165,19 @@ struct Pages {
                        (p.kv_head * p.page_tokens + j % p.page_tokens) * row_bytes;
       info.encode(values.data() + j * p.head_dim, p.head_dim, row);
       info.decode(row, p.head_dim, exact.data() + j * p.head_dim);
+      if (format != Format::kQ8_0) continue;
+      for (int32_t b = 0; b < p.head_dim / 32; ++b) {
+        uint16_t bits;
+        std::memcpy(&bits, row + b * sizeof(BlockQ8_0) + offsetof(BlockQ8_0, d), sizeof(bits));
+        scale.push_back(ToFloat(F16{bits}));
+      }
     }
     for (auto& page : bytes) pointers.push_back(page.data());
   }
   std::vector<std::vector<std::byte>> bytes;
   std::vector<const std::byte*> pointers;
   std::vector<float> exact;  // [keys, head_dim]
+  std::vector<float> scale;  // [keys, head_dim / 32] of q8_0
 };
 
 struct Sums {
@@ -214,6 +226,111 @@ Sums Expected(const Problem& p, SpanProducts products, const std::vector<float>&
             b[n] = seen(j + n) ? Factor(products, v.exact[(base + j + n) * d + i]) : 0.0f;
           }
           acc[i] = AddValues(products, a, b, acc[i]);
+        }
+      }
+    }
+    sums.m[query] = m;
+    sums.l[query] = l;
+    std::copy(acc.begin(), acc.end(), sums.acc.begin() + query * d);
+  }
+  return sums;
+}
+
+float SumLanes(const float* x, int n) {
+  float lane[16] = {};
+  for (int i = 0; i < n; ++i) lane[i % 16] += std::abs(x[i]);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  }
+  return lane[0];
+}
+
+struct Rounded {
+  std::vector<int32_t> x;
+  float step;
+};
+
+/// In 16 bits of `greatest`: products with `inverse` rounded to float first, or not.
+Rounded Round16(const std::vector<float>& x, float greatest, bool fused) {
+  const float inverse = 32767 / greatest;
+  Rounded result{{}, greatest / 32767};
+  for (const float v : x) {
+    const double exact = static_cast<double>(v) * inverse;
+    result.x.push_back(static_cast<int32_t>(
+        std::nearbyint(fused ? exact : static_cast<double>(static_cast<float>(exact)))));
+  }
+  return result;
+}
+
+/// Σ codes · w over n rows `stride` apart; the codes are the stored values by their scales.
+float IntegerSum(const float* exact, const float* scale, int64_t stride, int64_t scale_stride,
+                 int n, const int32_t* w) {
+  int64_t sum = 0;
+  for (int i = 0; i < n; ++i) {
+    const float s = scale[i * scale_stride];
+    sum += s == 0 ? 0 : w[i] * std::lround(exact[i * stride] / s);
+  }
+  EXPECT_LT(std::abs(sum), int64_t{1} << 31);
+  return static_cast<float>(sum);
+}
+
+/// The same with SpanProducts::kIntegers.
+Sums ExpectedIntegers(const Problem& p, const std::vector<float>& q, const Pages& k,
+                      const Pages& v) {
+  Sums sums(p);
+  const int32_t d = p.head_dim, blocks = d / 32;
+  for (int64_t query = 0; query < p.queries(); ++query) {
+    const int64_t position = p.first_position + query / p.group;
+    const int64_t first = std::max(FirstKey(p, position), p.begin);
+    const int64_t last = std::min(position + 1, p.begin + kSpanKeys);
+    std::vector<float> scaled(d), acc(d, 0.0f);
+    float greatest = kSpanLeast;
+    for (int32_t i = 0; i < d; ++i) scaled[i] = q[query * d + i] * (kScale * 1.44269504f);
+    for (int32_t i = 0; i < d; i += 32)
+      greatest = std::max(greatest, SumLanes(scaled.data() + i, 32));
+    const Rounded q16 = Round16(scaled, greatest, false);
+    float m = kLowest, l = 0;
+    for (int64_t base = first / kSpanChunk * kSpanChunk; base < last; base += kSpanChunk) {
+      float weight[kSpanChunk] = {}, most = m;
+      const auto seen = [&](int64_t j) { return base + j >= first && base + j < last; };
+      for (int64_t j = 0; j < kSpanChunk; ++j) {
+        if (!seen(j)) continue;
+        float s = 0;
+        for (int32_t b = 0; b < blocks; ++b) {
+          const float scale = k.scale[(base + j) * blocks + b];
+          s = std::fma(IntegerSum(k.exact.data() + (base + j) * d + 32 * b, &scale, 1, 0, 32,
+                                  q16.x.data() + 32 * b),
+                       scale, s);
+        }
+        weight[j] = s * q16.step;
+        most = std::max(most, weight[j]);
+      }
+      for (int64_t j = 0; j < kSpanChunk; ++j) {
+        if (seen(j)) weight[j] = Exp2(weight[j] - most);
+      }
+      const float decay = Exp2(m - most);
+      l = std::fma(l, decay, SumWeights(SpanProducts::kIntegers, weight));
+      m = most;
+      for (float& a : acc) a *= decay;
+      for (int64_t part = 0; part < kSpanChunk; part += kSpanIntegerKeys) {
+        for (int32_t b = 0; b < blocks; ++b) {
+          std::vector<float> scale(kSpanIntegerKeys), w(kSpanIntegerKeys);
+          std::vector<float> values(kSpanIntegerKeys * 32);
+          for (int64_t j = 0; j < kSpanIntegerKeys; ++j) {
+            if (!seen(part + j)) continue;
+            const int64_t key = base + part + j;
+            scale[j] = v.scale[key * blocks + b];
+            w[j] = weight[part + j] * scale[j];
+            std::copy_n(v.exact.begin() + key * d + 32 * b, 32, values.begin() + j * 32);
+          }
+          const float top = std::max(kSpanLeast, *std::max_element(w.begin(), w.end()));
+          const Rounded w16 = Round16(w, top, true);
+          for (int i = 0; i < 32; ++i) {
+            float& a = acc[32 * b + i];
+            a = std::fma(
+                IntegerSum(&values[i], scale.data(), 32, 1, kSpanIntegerKeys, w16.x.data()),
+                w16.step, a);
+          }
         }
       }
     }
@@ -297,7 +414,9 @@ TEST_P(AttendSpan, EqualsTheOperationsOfTheContractBitForBit) {
     const Pages k(p, GetParam()->format, 1), v(p, GetParam()->format, 2);
     const auto q = RandomFloats(p.queries() * p.head_dim, 3);
     const Sums got = RunKernel(*GetParam(), p, 0, p.rows, q, k, v);
-    const Sums want = Expected(p, GetParam()->span_products, q, k, v);
+    const SpanProducts products = GetParam()->span_products;
+    const Sums want = products == SpanProducts::kIntegers ? ExpectedIntegers(p, q, k, v)
+                                                          : Expected(p, products, q, k, v);
     ExpectSameBits(got.m.data(), want.m.data(), p.queries(), "m");
     ExpectSameBits(got.l.data(), want.l.data(), p.queries(), "l");
     ExpectSameBits(got.acc.data(), want.acc.data(), p.queries() * p.head_dim, "acc");

@@ -143,8 +143,8 @@ constexpr float kExpPoly[kExpTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f
                                        1.0f / 6,    0.5f,       1.0f,       1.0f};
 
 /// Attention of consecutive rows of a sequence over one span of its keys, for Arithmetic::kFast:
-/// the same online softmax in bf16 products with float sums (in float products with kFloats: then
-/// nothing below is rounded to bf16). For each row r and head h of the group:
+/// the same online softmax in bf16 products with float sums. For each row r and head h of the
+/// group:
 ///   q' = bf16(q · (scale · log2 e));  keys and values count as their nearest bf16
 ///   in chunks of kSpanChunk absolute positions:
 ///     s_j = q'·k[j], m' = max(m, s_j …), c = 2^(m-m'), p_j = 2^(s_j-m'), both by Exp2 below
@@ -175,7 +175,7 @@ struct AttendSpanArgs {
   float* acc;      // [rows · group][head_dim], overwritten
   float* scratch;  // descriptor.scratch_floats, 64-byte aligned, this thread's alone
 };
-/// The machine's products.
+/// How keys and values are multiplied.
 enum class SpanProducts : uint8_t {
   /// tdpbf16ps: 32 terms at a time (dims of a head, absolute key positions), even and odd ones each
   /// a chain of fmas from 0, their sum added to the accumulator. l: four sums, sum j % 4 adds j in
@@ -186,9 +186,19 @@ enum class SpanProducts : uint8_t {
   /// (0 + 2) + (1 + 3). Values: one chain of pairs of keys. l: sixteen lanes, lane j % 16 adds j in
   /// order; the canonical tree.
   kPairs,
-  /// Float fmas of exact factors. Scores: eight chains from 0, chain i takes dims i, i + 8 … in
-  /// order; ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). Values: one chain of keys. l: as kPairs.
+  /// Float fmas of exact factors: nothing is rounded to bf16. Scores: eight chains from 0, chain i
+  /// takes dims i, i + 8 … in order; ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). Values: a chain of
+  /// keys. l: as kPairs.
   kFloats,
+  /// Codes of q8_0 (blocks b of 32 dims, scales not negative) times 16-bit integers. Sums of those
+  /// are exact, and floats enter once a block.
+  ///   Scores, with t = q · (scale · log2 e): n = the greatest Σ |t| of a block (lane i % 16 adds i
+  ///   in order; the canonical tree), at least kSpanLeast; q' = round(t · (32767 / n));
+  ///   s_j = (a chain of fmas from 0 over b: float(Σ q'·codes) · scale_jb) · (n / 32767).
+  ///   Values, in parts of kSpanIntegerKeys absolute positions: w_jb = p_j · scale_jb; n = the
+  ///   greatest of the part, at least kSpanLeast; w' = round(w · (32767 / n)), the exact product's;
+  ///   acc = fma(float(Σ w'·codes), n / 32767, acc), part after part. l: as kPairs.
+  kIntegers,
 };
 /// Spans that follow one another are merged in order, so that threads may share a long context:
 /// m' = max(m, part.m); each side times 2^(m-m'), by Exp2; l and acc: fma(part, its factor, own·c).
@@ -197,7 +207,9 @@ struct MergeSpanArgs {
   const float *part_m, *part_l, *part_acc;
   int64_t queries, head_dim;
 };
-constexpr int32_t kSpanChunk = 256;    // keys between two looks at the maximum
+constexpr int32_t kSpanChunk = 256;        // keys between two looks at the maximum
+constexpr int32_t kSpanIntegerKeys = 128;  // of SpanProducts::kIntegers: one step of weights
+constexpr float kSpanLeast = 0x1p-100f;
 constexpr int32_t kSpanKeys = 2048;    // keys of a span: between two merges
 constexpr int32_t kSpanQueries = 256;  // rows · heads of a call
 constexpr int32_t kSpanHeadDimStep = 64, kSpanHeadDimMax = 256;

@@ -9,7 +9,7 @@
 #include "kernels/x86_amx_bf16/kv_rows.h"
 #include "kernels/x86_amx_bf16/span_softmax.h"
 #include "kernels/x86_amx_int8/tiles.h"
-#include "kernels/x86_avx512_bf16/merge_span.h"
+#include "kernels/x86_avx512/merge_span.h"
 
 /// tmm[c] += A (bf16) · B (bf16)
 #define OCTET_TILE_DOT_BF16(c, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
