@@ -2,6 +2,8 @@
 // or two operations where becoming bf16 takes eleven, and scales enter once a block of 32.
 #include <immintrin.h>
 
+#include <cstddef>
+
 #include "kernels/kernel.h"
 #include "kernels/x86_avx512/merge_span.h"
 #include "kernels/x86_avx512/span.h"
@@ -10,8 +12,9 @@
 namespace octet {
 namespace {
 
-constexpr int32_t kBlockDims = 32, kBlockBytes = 34;  // binary16 scale, 32 codes
-constexpr int32_t kCodes = 2;                         // where they begin
+constexpr int32_t kBlockDims = BlockQ8_0::kValues;
+constexpr int32_t kBlockBytes = sizeof(BlockQ8_0);
+constexpr int32_t kCodes = offsetof(BlockQ8_0, qs);
 constexpr int32_t kBlocksMax = kSpanHeadDimMax / kBlockDims;
 constexpr int32_t kPartKeys = 64, kPartGroups = kPartKeys / kGroupKeys;
 constexpr int64_t kVectorBytes = 64;
