@@ -306,9 +306,9 @@ Sums ExpectedIntegers(const Problem& p, const std::vector<float>& q, const Pages
         most = std::max(most, weight[j]);
       }
       for (int64_t j = 0; j < kSpanChunk; ++j) {
-        if (seen(j)) weight[j] = Exp2(weight[j] - most);
+        if (seen(j)) weight[j] = Exp2(SpanProducts::kIntegers, weight[j] - most);
       }
-      const float decay = Exp2(m - most);
+      const float decay = Exp2(SpanProducts::kIntegers, m - most);
       l = std::fma(l, decay, SumWeights(SpanProducts::kIntegers, weight));
       m = most;
       for (float& a : acc) a *= decay;
