@@ -467,7 +467,7 @@ class Span {
           ConvertValueScales(rows[1], j, j + kGroupKeys);
         }
         RoundTile(queries_, part);
-        kStreamValues[queries_ - 1](work_.weights[0][0] + first - part, rows[1], first, last,
+        kStreamValues[queries_ - 1](work_.weights[0][0] + (first - part), rows[1], first, last,
                                     args_.head_dim, work_.factor, work_.weight_step[0], args_.acc,
                                     &values_ahead);
         for (int32_t q = 0; q < queries_; ++q) work_.factor[q] = 1;  // applied
